@@ -349,10 +349,22 @@ def test_an_export_is_proved_in_the_box_that_is_recorded(here, capsys):
     (here.parent / "beside").rename(here.parent / "moved")
     said = script_of_last(capsys)
     assert said.startswith("Not reproduced: a file is not there any more")
-    assert said.endswith("the proof was made without --mount ../beside (not there any more).")
+    assert said.endswith("the proof was made without --mount ../beside (not there from this folder).")
     assert smol_run("--mount", "../moved", action="final_answer([1])") == 0
     (here.parent / "moved").rename(here.parent / "beside")
     assert script_of_last(capsys).startswith("Proved: "), "it does not need the mount"
+
+
+def test_of_mounts_that_are_not_there_it_is_said_where_they_were_looked_for(here, monkeypatch, capsys):
+    gone = here.parent / "gone"
+    gone.mkdir()
+    mounts = ["--mount", "../beside", "--mount", str(gone)]
+    assert smol_run(*mounts, action=f"{NOTE}\nfinal_answer([x])") == 0
+    gone.rmdir()
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    without = f"--mount ../beside (not there from this folder), --mount {gone} (not there any more)."
+    assert script_of_last(capsys).endswith(f"; the proof was made without {without}")
 
 
 def test_a_proof_leaves_a_writable_mount_as_it_is(here, capsys):
@@ -361,6 +373,50 @@ def test_a_proof_leaves_a_writable_mount_as_it_is(here, capsys):
     assert script_of_last(capsys).startswith("Not reproduced: the cells fail (OSError: ")
     assert (here.parent / "beside/note.txt").read_text() == "seen!"
     assert smol_run("--mount", "../beside:rw", action=f"{NOTE}\nfinal_answer([x])") == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+
+
+WRITES = "import pathlib\nfile = pathlib.Path('{}')\nfile.write_text(file.read_text() + 'b')\nx = file.read_text()"
+
+
+@pytest.fixture
+def kept(here):
+    """Files in a working folder, one by another name, that a run may write to; their names."""
+    (here / "out").mkdir()
+    (here / ".own").mkdir()
+    (here / "same").symlink_to("out")
+    for name in ("out/a.txt", ".own/a.txt", "b.txt"):
+        (here / name).write_text("a")
+    return here
+
+
+@pytest.mark.parametrize(
+    ("mount", "file"),
+    [(".", "b.txt"), ("out", "out/a.txt"), ("b.txt", "b.txt"), ("same", "same/a.txt"), ("../work/out", "out/a.txt")],
+)
+def test_a_proof_writes_to_a_copy_of_a_writable_mount_in_the_working_folder(kept, capsys, mount, file):
+    assert smol_run("--mount", f"{mount}:rw", action=f"{WRITES.format(file)}\nfinal_answer([x[-1]])") == 0
+    assert (kept / file).read_text() == "ab"
+    assert script_of_last(capsys).startswith("Proved: ")
+    assert (kept / file).read_text() == "ab"
+
+
+@pytest.mark.usefixtures("proves")
+def test_the_proof_of_a_cell_writes_to_a_copy_of_a_writable_mount_in_the_working_folder(shell, kept, capsys):
+    assert cell(shell, "--mount .:rw --mount out:rw", WRITES.format("out/a.txt"), "final_answer([x[-1]])") is None
+    assert "*Proved: " in next_cell(shell)
+    capsys.readouterr()
+    assert shell.run_cell("%agent export work.py --script").error_in_exec is None
+    assert "Proved: " in capsys.readouterr().out
+    assert (kept / "out/a.txt").read_text() == "ab"
+
+
+def test_a_proof_reads_a_writable_mount_that_the_working_folder_does_not_show(kept, monkeypatch, capsys):
+    assert smol_run("--mount", ".own:rw", action="final_answer([open('.own/a.txt').read()])") == 0
+    assert script_of_last(capsys).startswith("Proved: ")
+    (kept / "home").mkdir()
+    monkeypatch.setenv("HOME", str(kept / "home"))  # a folder around it is not shown at all
+    assert smol_run("--mount", "out:rw", action=f"final_answer([open('{kept}/out/a.txt').read()])") == 0
     assert script_of_last(capsys).startswith("Proved: ")
 
 

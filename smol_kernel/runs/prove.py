@@ -34,6 +34,7 @@ from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
+from smol_kernel.runs.recorded_box import to_read
 from smol_kernel.runs.same import pictures
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.turned import LATER, READS_DATES, TODAY, Turn, turns
@@ -201,7 +202,7 @@ class Prover:
     def _make(self, values: dict[str, Any]) -> KernelExecutor:
         if not wants_box(None):
             raise Unknown(NO_BOX)
-        mounts = [str(mount).removesuffix(":rw") for mount in self.mounts]
+        mounts = to_read(self.mounts, self.cwd)
         executor = KernelExecutor(self.timeout, cwd=self.cwd, mounts=mounts, limits=self.limits or None)
         assert executor.settings is not None
         executor.settings = replace(executor.settings, afresh=True)  # sets have another order in each Python
