@@ -112,8 +112,9 @@ class Replay:
         self._kept = len(kept)
         self._sequence = counting[: _place(counting, kept[-1]) + 1]
         """What is played, events of agents that were called included."""
-        self.used = [used(event) for event in self._sequence]
-        """What it used of a budget."""
+        self._called = called_runs(every, self.run)
+        self.counted = [event for event in self._sequence if event.run == self.run or event.run in self._called]
+        """What is played, less what is of runs that took over from this one."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
         self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
@@ -129,7 +130,6 @@ class Replay:
         """Whether something new was recorded."""
         reached = any(isinstance(event, RunFinished) and event.state == "max_steps_error" for event in own)
         self._begins_anew = not whole and self.started.call is None and (reached or bool(self.started.forked))
-        self._called = called_runs(every, self.run)
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import AgentBudgetError, ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, settled
+from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, StepStarted, settled
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import TO_ASK, Account, Budget, at_least_one, usable
 from smol_kernel.memory.steps import TaskStep
@@ -33,7 +33,7 @@ from smol_kernel.runs.made_again import (
 )
 from smol_kernel.runs.outside import called_for_others, of_others, outside, the_model_of_others
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of, steps_counted
+from smol_kernel.runs.recording import asks_next, is_foreign, last_in_turn, limit_of, steps_counted, used
 from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
@@ -182,8 +182,7 @@ def prepare(
         differences=differences,
         named=seen.run,
     )
-    if summary.state == "budget" or copied_from is not None:  # a fork may still be asked for its best answer
-        _require_budget(seen.run, usable(agent.budget), replay, None if copied_from is None else TO_ASK)
+    _require_budget(seen.run, usable(agent.budget), replay, summary.state == "budget")
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     require_inputs([seen, *before.beginnings], additional_args or {})
@@ -270,13 +269,26 @@ def prepare_fork(
         raise
 
 
-def _require_budget(run: str, budget: Budget | None, replay: Replay, names: Sequence[str] | None) -> None:
-    """Raises ReplayError where what is recorded has used up one of the limits `names` (None: any) of the budget: the
-    run would end at once where it ended."""
-    account = Account(budget, spent=replay.seconds)
-    for used in replay.used:
-        account.count(**used)
-    for name in names or asdict(Budget()):
+def _require_budget(run: str, budget: Budget | None, replay: Replay, ended: bool) -> None:
+    """Raises ReplayError where what is recorded has used up the budget, so that nothing would come of going on; with
+    `ended` the run was asked for its best answer already."""
+    turns = [replay]
+    while after := turns[-1].part(None):  # the task was handed on
+        turns.append(after)
+    last, events = turns[-1].run, [event for each in turns for event in each.counted]
+    own = [place for place, event in enumerate(events) if event.run == last]
+    begun = max((place for place in own if isinstance(events[place], StepStarted)), default=0)
+    every = tuple(asdict(Budget()))
+    _require(run, Account(budget, spent=replay.seconds), events[:begun], every)  # else the last step is not played
+    if ended or asks_next([events[place] for place in own]):
+        _require(run, Account(budget, spent=replay.seconds), events, every if ended else TO_ASK)
+
+
+def _require(run: str, account: Account, events: Sequence[Event], names: Sequence[str]) -> None:
+    """Raises ReplayError where these events have used up one of the limits `names`."""
+    for event in events:
+        account.count(**used(event))
+    for name in names:
         try:
             account.check((name,))
         except AgentBudgetError as error:
