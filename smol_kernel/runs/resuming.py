@@ -148,9 +148,9 @@ def prepare(
     own = [event for event in settled(events) if event.run == last]
     limit, taken = limit_of(own), steps_counted(own)  # fewer, where it was ended for going in circles
     if summary.state == "max_steps_error" and (max_steps or limit) <= taken:
-        raise ReplayError(
-            f"run {summary.run} has reached its limit of {taken} steps: give a higher one, max_steps= (--max-steps)"
-        )
+        reached = f"reached its limit of {taken} steps" if taken >= limit else f"taken {taken} of {limit} steps"
+        more = "give a higher one" if taken >= limit else f"give a limit above {taken}, or none"
+        raise ReplayError(f"run {summary.run} has {reached}: {more}, max_steps= (--max-steps)")
     begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
