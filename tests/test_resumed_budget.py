@@ -248,3 +248,38 @@ def test_what_was_used_by_one_that_took_over_counts_before_anything_is_run(tmp_p
     with pytest.raises(ReplayError, match=f"{agent.run_id} cannot go on.+ 300 of 250 input"):
         CodeAgent.resume(agent.run_id, model=model(), **helpers, **given)
     assert CodeAgent.resume(agent.run_id, model=model(), limits={"input_tokens": 400}, **helpers, **given) == 2
+
+
+def test_a_limit_of_which_nobody_knows_how_much_was_used_gives_way_to_one_that_can_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer(*map(Text, [code("x = 1"), *[code("final_answer(x)")] * 2])) as server:
+        asked = ["--model", "openai/double", "--api-base", server.url]
+        assert main(["run", "t", *asked, "--max-cost", "1"]) == 3
+        for command in ("resume", "fork"):
+            for more in ([], ["--max-cost", "9"], ["--max-tool-calls", "9"]):
+                capsys.readouterr()
+                assert main([command, "last", *asked, *more]) == 1
+                told = capsys.readouterr().err
+                assert "its limit on the cost is unknown. Give another limit instead: budget=Budget(input_tok" in told
+                assert "(--max-input-tokens, --max-output-tokens, --max-seconds)" in told
+        run = Journal().runs()[0].run
+        for command in ("fork", "resume"):
+            assert main([command, run, *asked, "--max-output-tokens", "1000"]) == 0
+            told = " ".join(capsys.readouterr().out.split())
+            assert "The limit on the cost holds no more: how much of it was used is unknown." in told
+    resumed = next(event for event in Journal().events(run) if isinstance(event, RunResumed))
+    assert (resumed.budget["output_tokens"], resumed.budget["cost"]) == (1000, None)
+
+
+def test_where_the_model_tells_no_tokens_time_can_be_limited(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=ScriptedModel([code("x = 1")]), budget=Budget(input_tokens=100), **given) as agent:
+        assert agent.run("t") is None
+    asked = ScriptedModel([code("final_answer(x)")])
+    for more in ({}, {"limits": {"output_tokens": 900}}, {"budget": Budget(cost=1)}):
+        with pytest.raises(
+            ReplayError, match=r"unknown. Give another limit instead: .+\(seconds=…\) \(--max-seconds\)"
+        ):
+            CodeAgent.resume(agent.run_id, model=asked, **more, **given)
+    assert CodeAgent.resume(agent.run_id, model=asked, limits={"seconds": 900}, **given) == 1

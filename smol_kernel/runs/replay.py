@@ -96,6 +96,8 @@ class Replay:
         self._named = named or self.run
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
+        self.told: list[str] = []
+        """Lines for the account that nobody has to accept."""
         self.refusal: ReplayDiffersError | None = None
         self._journal, self._caller, self._max_steps = journal, caller, max_steps
         self._family = every
@@ -350,7 +352,7 @@ class Replay:
             run=self.run,
             step=first.step,
             kept=kept,
-            differences=[*self.differences, *self._unknown()],
+            differences=[*self.differences, *self.told, *self._unknown()],
             max_steps=self.started.max_steps,
             budget=plain_settings({"budget": agent.budget}).get("budget", {}),
             isolation=self.started.isolation,

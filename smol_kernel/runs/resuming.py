@@ -38,6 +38,7 @@ from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
 TEMPLATES = "The prompts of run {} are made of templates that came with it."
+LEFT_OUT = "The limit on the {} holds no more: how much of it was used is unknown."
 
 
 @dataclass
@@ -155,9 +156,12 @@ def prepare(
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
+    left_out: list[str] = []
     if limits:
-        recorded = started.settings.get("budget")
-        budget = {**(recorded if isinstance(recorded, dict) else {}), **limits}
+        kept = started.settings.get("budget")
+        recorded: dict[str, Any] = kept if isinstance(kept, dict) else {}
+        left_out = _left_out(events, recorded, limits)
+        budget = {**recorded, **limits, **dict.fromkeys(left_out)}
         seen = replace(seen, settings={**started.settings, "budget": budget})
     more = {**parameters, "journal": book}
     agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
@@ -186,6 +190,7 @@ def prepare(
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     require_inputs([seen, *before.beginnings], additional_args or {})
+    replay.told += [LEFT_OUT.format(name.replace("_", " ")) for name in left_out]
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
     return Resumption(agent, replay, book, before, given, take_over=take_over)
@@ -292,11 +297,24 @@ def _require(run: str, account: Account, events: Sequence[Event], names: Sequenc
         try:
             account.check((name,))
         except AgentBudgetError as error:
-            more = "In Python budget= takes its place"
-            if account.used[name] is not None:
-                option = f" (--max-{name.replace('_', '-')})" * (name != "steps")
-                more = f"Give a higher limit: budget=Budget({name}=…){option}"
-            raise ReplayError(f"run {run} cannot go on. {error.message} {more}") from None
+            why = error.message
+            option = f" (--max-{name.replace('_', '-')})" * (name != "steps")
+            more = f"Give a higher limit: budget=Budget({name}=…){option}"
+            if account.used[name] is None:
+                known = [f"{each}=…" for each in TO_ASK if account.used[each] is not None]
+                options = ", ".join(f"--max-{each[:-2].replace('_', '-')}" for each in known)
+                why = f"How much it has used of its limit on the {name.replace('_', ' ')} is unknown."
+                more = f"Give another limit instead: budget=Budget({known[0]}) ({options})"
+            raise ReplayError(f"run {run} cannot go on. {why} {more}") from None
+
+
+def _left_out(events: Sequence[Event], recorded: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
+    """Names of the recorded limits of which nobody knows how much was used, where `limits` has one that can hold."""
+    amounts = [amount for event in settled(events) for amount in used(event).items()]
+    unknown = dict.fromkeys(name for name, amount in amounts if amount is None)
+    if not any(limits.get(name) for name in TO_ASK if name not in unknown):
+        return []
+    return [name for name in unknown if recorded.get(name) is not None and name not in limits]
 
 
 def _up_to(own: list[Event], step: int, *, edited: bool) -> list[Event]:
