@@ -1039,8 +1039,9 @@ def test_a_run_that_was_ended_for_going_in_circles_goes_on_where_it_is_asked_to(
     model = ScriptedModel([code("final_answer(x + 1)")])
     assert CodeAgent.fork(run, instruction="Use another way.", model=model, **given) == 2
     assert "Use another way." in read(model.requests[0])
-    with pytest.raises(ReplayError, match="its limit of 9 steps: give a higher one"):
-        CodeAgent.resume(run, model=ScriptedModel([]), max_steps=9, **given)
+    for fewer in (5, 9):
+        with pytest.raises(ReplayError, match="has taken 9 of 20 steps: give a limit above 9, or none, max_steps="):
+            CodeAgent.resume(run, model=ScriptedModel([]), max_steps=fewer, **given)
     again = ScriptedModel([code("y = x")] * 9 + ["better"])
     assert CodeAgent.resume(run, model=again, **given) == "better"
     last = ScriptedModel([code("final_answer(x + y)")])

@@ -203,3 +203,83 @@ def test_what_an_agent_used_counts_however_often_its_call_was_cut_off(tmp_path):
         assert resumed.run() == 1
         used = resumed.agent.life.account.used
     assert (used["steps"], used["input_tokens"]) == (5, 500)
+
+
+def test_what_is_to_be_done_before_the_model_is_asked_is_done_whatever_was_used(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    two = model(code("x = 1"), code("final_answer(x)"))
+    with CodeAgent(model=two, budget=Budget(input_tokens=150), **given) as agent:
+        assert agent.run("It is over its budget with its answer.") == 1
+    assert CodeAgent.fork(agent.run_id, action="final_answer(x + 54)", model=model(), **given) == 55
+    two = model(code("x = 1"), code("y = 2"), code("z = 3"))
+    with CodeAgent(model=two, budget=Budget(input_tokens=150), **given) as agent:
+        assert agent.run("It has none.") is None
+    assert CodeAgent.fork(agent.run_id, action="final_answer(x + 5)", model=model(), **given) == 6
+    agent = CodeAgent(model=model(code("final_answer(7)")), budget=Budget(input_tokens=100), **given)
+    events = agent.events("It is cut off in its action.")
+    while next(events).kind != "action_proposed":
+        pass
+    events.close()
+    agent.cleanup()
+    assert CodeAgent.resume(agent.run_id, model=model(), **given) == 7
+
+
+def test_a_run_that_was_cut_off_is_refused_where_it_is_over_a_lower_limit(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    three = model(code("x = 1"), code("y = 2"), fails)
+    with CodeAgent(model=three, **given) as agent, pytest.raises(AgentGenerationError):
+        agent.run("t")
+    run, asked = agent.run_id, model(code("final_answer(x + y)"))
+    with pytest.raises(ReplayError, match="used up: 200 of 150 input tokens"):
+        CodeAgent.resume(run, model=asked, limits={"input_tokens": 150}, **given)
+    with pytest.raises(ReplayError, match="used up: 2 of 2 steps"):  # the third was begun
+        CodeAgent.resume(run, model=asked, limits={"steps": 2}, **given)
+    assert not asked.requests
+    assert CodeAgent.resume(run, model=asked, limits={"steps": 3}, **given) == 3
+
+
+def test_what_was_used_by_one_that_took_over_counts_before_anything_is_run(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    handed = model(code("transfer_to_helper('go')"))
+    helpers = {"handoffs": [helper(code("x = 1"), code("x = 2"), code("x = 3"))]}
+    with CodeAgent(model=handed, budget=Budget(input_tokens=250), **helpers, **given) as agent:
+        assert agent.run("t") is None
+    helpers = {"handoffs": [helper(code("final_answer(x)"))]}
+    with pytest.raises(ReplayError, match=f"{agent.run_id} cannot go on.+ 300 of 250 input"):
+        CodeAgent.resume(agent.run_id, model=model(), **helpers, **given)
+    assert CodeAgent.resume(agent.run_id, model=model(), limits={"input_tokens": 400}, **helpers, **given) == 2
+
+
+def test_a_limit_of_which_nobody_knows_how_much_was_used_gives_way_to_one_that_can_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer(*map(Text, [code("x = 1"), *[code("final_answer(x)")] * 2])) as server:
+        asked = ["--model", "openai/double", "--api-base", server.url]
+        assert main(["run", "t", *asked, "--max-cost", "1"]) == 3
+        for command in ("resume", "fork"):
+            for more in ([], ["--max-cost", "9"], ["--max-tool-calls", "9"]):
+                capsys.readouterr()
+                assert main([command, "last", *asked, *more]) == 1
+                told = capsys.readouterr().err
+                assert "its limit on the cost is unknown. Give another limit instead: budget=Budget(input_tok" in told
+                assert "(--max-input-tokens, --max-output-tokens, --max-seconds)" in told
+        run = Journal().runs()[0].run
+        for command in ("fork", "resume"):
+            assert main([command, run, *asked, "--max-output-tokens", "1000"]) == 0
+            told = " ".join(capsys.readouterr().out.split())
+            assert "The limit on the cost holds no more: how much of it was used is unknown." in told
+    resumed = next(event for event in Journal().events(run) if isinstance(event, RunResumed))
+    assert (resumed.budget["output_tokens"], resumed.budget["cost"]) == (1000, None)
+
+
+def test_where_the_model_tells_no_tokens_time_can_be_limited(tmp_path):
+    given = {"tools": [], "journal": tmp_path / "journal.sqlite", "verbosity_level": 0}
+    with CodeAgent(model=ScriptedModel([code("x = 1")]), budget=Budget(input_tokens=100), **given) as agent:
+        assert agent.run("t") is None
+    asked = ScriptedModel([code("final_answer(x)")])
+    for more in ({}, {"limits": {"output_tokens": 900}}, {"budget": Budget(cost=1)}):
+        with pytest.raises(
+            ReplayError, match=r"unknown. Give another limit instead: .+\(seconds=…\) \(--max-seconds\)"
+        ):
+            CodeAgent.resume(agent.run_id, model=asked, **more, **given)
+    assert CodeAgent.resume(agent.run_id, model=asked, limits={"seconds": 900}, **given) == 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from smol_kernel.errors import ReplayError
 from smol_kernel.events import (
     ActionFinished,
     ActionProposed,
     Event,
+    FinalAnswer,
     ModelReplied,
     RunFinished,
     RunResumed,
@@ -65,6 +66,15 @@ def open_step(own: Iterable[Event]) -> int:
         elif isinstance(event, ActionFinished | StepFinished):
             replied, inside = False, inside and isinstance(event, ActionFinished)
     return begun if replied else 0
+
+
+def asks_next(own: Sequence[Event]) -> bool:
+    """Whether a run of which these events count goes on with a question to its model: it has no reply whose step is
+    under way, and no answer."""
+    steps = (StepStarted, ModelReplied, StepFinished)
+    last = next((event for event in reversed(own) if isinstance(event, steps)), None)
+    under_way = isinstance(last, ModelReplied) and last.purpose == "action"
+    return not under_way and not any(isinstance(event, FinalAnswer) for event in own)
 
 
 def limit_of(own: Iterable[Event]) -> int:

@@ -96,6 +96,8 @@ class Replay:
         self._named = named or self.run
         self.accept, self.repeat, self.child_lives = accept, repeat, child_lives
         self.differences = list(differences)
+        self.told: list[str] = []
+        """Lines for the account that nobody has to accept."""
         self.refusal: ReplayDiffersError | None = None
         self._journal, self._caller, self._max_steps = journal, caller, max_steps
         self._family = every
@@ -112,8 +114,9 @@ class Replay:
         self._kept = len(kept)
         self._sequence = counting[: _place(counting, kept[-1]) + 1]
         """What is played, events of agents that were called included."""
-        self.used = [used(event) for event in self._sequence]
-        """What it used of a budget."""
+        self._called = called_runs(every, self.run)
+        self.counted = [event for event in self._sequence if event.run == self.run or event.run in self._called]
+        """What is played, less what is of runs that took over from this one."""
         self._at = 0
         self.replies = [event for event in kept if isinstance(event, RecordedModel.PLAYED)]
         self._end = RecordedEnd(self._sequence, self.replies, BESIDE) if whole else None
@@ -129,7 +132,6 @@ class Replay:
         """Whether something new was recorded."""
         reached = any(isinstance(event, RunFinished) and event.state == "max_steps_error" for event in own)
         self._begins_anew = not whole and self.started.call is None and (reached or bool(self.started.forked))
-        self._called = called_runs(every, self.run)
         self._parts: dict[str | None, str] = {}
         self._hands: RecordedActions | None = None
 
@@ -350,7 +352,7 @@ class Replay:
             run=self.run,
             step=first.step,
             kept=kept,
-            differences=[*self.differences, *self._unknown()],
+            differences=[*self.differences, *self.told, *self._unknown()],
             max_steps=self.started.max_steps,
             budget=plain_settings({"budget": agent.budget}).get("budget", {}),
             isolation=self.started.isolation,

@@ -15,7 +15,7 @@ from typing import Any
 
 from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import AgentBudgetError, ConfigError, JournalError, ReplayError
-from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, settled
+from smol_kernel.events import Event, HandedOff, Instructed, ModelReplied, StepFinished, StepStarted, settled
 from smol_kernel.journal import Journal, open_journal
 from smol_kernel.memory.budget import TO_ASK, Account, Budget, at_least_one, usable
 from smol_kernel.memory.steps import TaskStep
@@ -33,11 +33,12 @@ from smol_kernel.runs.made_again import (
 )
 from smol_kernel.runs.outside import called_for_others, of_others, outside, the_model_of_others
 from smol_kernel.runs.recorded_actions import leave_rehearsal
-from smol_kernel.runs.recording import is_foreign, last_in_turn, limit_of, steps_counted
+from smol_kernel.runs.recording import asks_next, is_foreign, last_in_turn, limit_of, steps_counted, used
 from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
 TEMPLATES = "The prompts of run {} are made of templates that came with it."
+LEFT_OUT = "The limit on the {} holds no more: how much of it was used is unknown."
 
 
 @dataclass
@@ -148,16 +149,19 @@ def prepare(
     own = [event for event in settled(events) if event.run == last]
     limit, taken = limit_of(own), steps_counted(own)  # fewer, where it was ended for going in circles
     if summary.state == "max_steps_error" and (max_steps or limit) <= taken:
-        raise ReplayError(
-            f"run {summary.run} has reached its limit of {taken} steps: give a higher one, max_steps= (--max-steps)"
-        )
+        reached = f"reached its limit of {taken} steps" if taken >= limit else f"taken {taken} of {limit} steps"
+        more = "give a higher one" if taken >= limit else f"give a limit above {taken}, or none"
+        raise ReplayError(f"run {summary.run} has {reached}: {more}, max_steps= (--max-steps)")
     begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
     if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
+    left_out: list[str] = []
     if limits:
-        recorded = started.settings.get("budget")
-        budget = {**(recorded if isinstance(recorded, dict) else {}), **limits}
+        kept = started.settings.get("budget")
+        recorded: dict[str, Any] = kept if isinstance(kept, dict) else {}
+        left_out = _left_out(events, recorded, limits)
+        budget = {**recorded, **limits, **dict.fromkeys(left_out)}
         seen = replace(seen, settings={**started.settings, "budget": budget})
     more = {**parameters, "journal": book}
     agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
@@ -182,11 +186,11 @@ def prepare(
         differences=differences,
         named=seen.run,
     )
-    if summary.state == "budget" or copied_from is not None:  # a fork may still be asked for its best answer
-        _require_budget(seen.run, usable(agent.budget), replay, None if copied_from is None else TO_ASK)
+    _require_budget(seen.run, usable(agent.budget), replay, summary.state == "budget")
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
     before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
     require_inputs([seen, *before.beginnings], additional_args or {})
+    replay.told += [LEFT_OUT.format(name.replace("_", " ")) for name in left_out]
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
     return Resumption(agent, replay, book, before, given, take_over=take_over)
@@ -270,21 +274,47 @@ def prepare_fork(
         raise
 
 
-def _require_budget(run: str, budget: Budget | None, replay: Replay, names: Sequence[str] | None) -> None:
-    """Raises ReplayError where what is recorded has used up one of the limits `names` (None: any) of the budget: the
-    run would end at once where it ended."""
-    account = Account(budget, spent=replay.seconds)
-    for used in replay.used:
-        account.count(**used)
-    for name in names or asdict(Budget()):
+def _require_budget(run: str, budget: Budget | None, replay: Replay, ended: bool) -> None:
+    """Raises ReplayError where what is recorded has used up the budget, so that nothing would come of going on; with
+    `ended` the run was asked for its best answer already."""
+    turns = [replay]
+    while after := turns[-1].part(None):  # the task was handed on
+        turns.append(after)
+    last, events = turns[-1].run, [event for each in turns for event in each.counted]
+    own = [place for place, event in enumerate(events) if event.run == last]
+    begun = max((place for place in own if isinstance(events[place], StepStarted)), default=0)
+    every = tuple(asdict(Budget()))
+    _require(run, Account(budget, spent=replay.seconds), events[:begun], every)  # else the last step is not played
+    if ended or asks_next([events[place] for place in own]):
+        _require(run, Account(budget, spent=replay.seconds), events, every if ended else TO_ASK)
+
+
+def _require(run: str, account: Account, events: Sequence[Event], names: Sequence[str]) -> None:
+    """Raises ReplayError where these events have used up one of the limits `names`."""
+    for event in events:
+        account.count(**used(event))
+    for name in names:
         try:
             account.check((name,))
         except AgentBudgetError as error:
-            more = "In Python budget= takes its place"
-            if account.used[name] is not None:
-                option = f" (--max-{name.replace('_', '-')})" * (name != "steps")
-                more = f"Give a higher limit: budget=Budget({name}=…){option}"
-            raise ReplayError(f"run {run} cannot go on. {error.message} {more}") from None
+            why = error.message
+            option = f" (--max-{name.replace('_', '-')})" * (name != "steps")
+            more = f"Give a higher limit: budget=Budget({name}=…){option}"
+            if account.used[name] is None:
+                known = [f"{each}=…" for each in TO_ASK if account.used[each] is not None]
+                options = ", ".join(f"--max-{each[:-2].replace('_', '-')}" for each in known)
+                why = f"How much it has used of its limit on the {name.replace('_', ' ')} is unknown."
+                more = f"Give another limit instead: budget=Budget({known[0]}) ({options})"
+            raise ReplayError(f"run {run} cannot go on. {why} {more}") from None
+
+
+def _left_out(events: Sequence[Event], recorded: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
+    """Names of the recorded limits of which nobody knows how much was used, where `limits` has one that can hold."""
+    amounts = [amount for event in settled(events) for amount in used(event).items()]
+    unknown = dict.fromkeys(name for name, amount in amounts if amount is None)
+    if not any(limits.get(name) for name in TO_ASK if name not in unknown):
+        return []
+    return [name for name in unknown if recorded.get(name) is not None and name not in limits]
 
 
 def _up_to(own: list[Event], step: int, *, edited: bool) -> list[Event]:
