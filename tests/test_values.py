@@ -1049,6 +1049,16 @@ def test_what_pandas_labels_with_is_told_as_it_writes_it(value, line):
     assert describe(value) == line
 
 
+def test_what_has_no_labels_of_its_own_is_told_as_it_writes_itself():
+    groups = pd.DataFrame({"a": range(5), "b": range(5)}).groupby("a")["b"]
+    itself = np.empty(1, dtype=object)
+    itself[0] = itself
+    assert describe(groups).startswith("SeriesGroupBy of 5 items: <pandas.")
+    assert describe([groups, 1]).startswith("list of 2 items: [<pandas.")
+    assert describe([itself]) == "list of 1 items: [array([array(..., dtype=object)], dtype=object)]"
+    assert describe([np.array("x" * 2_000_000, dtype=object)]).startswith("list of 1 items: [<ndarray of ")
+
+
 def test_describe_tells_addresses_that_are_text():
     assert describe("it lies at 0x00401136") == "str of 21 characters: 'it lies at 0x00401136'"
 

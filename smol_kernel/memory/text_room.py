@@ -7,6 +7,7 @@ hundred makes a hundred megabytes.
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import chain
@@ -40,7 +41,8 @@ def text_room(value: Any) -> int:
         return _rows(value) * _longest(value.index) + text_room(value.name)
     if kind == "numpy.ndarray":
         return text_room(value.ravel().tolist()) if value.dtype == object else 0
-    if kind.startswith("pandas.") and hasattr(value, "dtype") and hasattr(value, "__len__"):
+    pd = sys.modules.get("pandas")
+    if pd and isinstance(value, (pd.Index, pd.api.extensions.ExtensionArray)):
         return _rows(value) * _longest(value)
     return 30
 
@@ -48,7 +50,10 @@ def text_room(value: Any) -> int:
 def is_long(value: Any) -> bool:
     """Whether it is of pandas or NumPy, with a text too long to be made only to be cut."""
     is_theirs = type(value).__module__.startswith(("pandas", "numpy")) and not isinstance(value, str | bytes)
-    return is_theirs and text_room(value) > _MOST
+    try:
+        return is_theirs and text_room(value) > _MOST
+    except Exception:  # noqa: BLE001 - boundary: methods of what it holds, which may be itself
+        return False
 
 
 class ShortRepr(reprlib.Repr):
@@ -61,7 +66,7 @@ class ShortRepr(reprlib.Repr):
     def without_its_text(self, x: Any, level: int) -> str:
         """Its type and size, and the first items of labels."""
         if type(x).__name__ in ("DataFrame", "Series", "ndarray"):
-            return f"<{type(x).__name__} of {len(x):,} items>"
+            return f"<{type(x).__name__} of {x.size:,} items>"
         items = self.repr_list([x[place] for place in range(min(len(x), 7))], level)
         return f"{type(x).__name__}({items}, dtype={x.dtype})"
 
