@@ -14,6 +14,7 @@ from smol_kernel.agents.code_agent import CodeAgent
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import MCPServerError, MCPTimeoutError, ToolError
 from smol_kernel.tools.mcp import MCPClient
+from smol_kernel.tools.mcp_results import read_result
 from smol_kernel.tools.mcp_schema import read_inputs
 
 SERVER = Path(__file__).with_name("odd_mcp_server.py")
@@ -90,6 +91,13 @@ def test_what_a_server_says_as_data_alone_is_not_lost(say, structured):
     assert (say(line=line), structured(line=line)) == ('{"n": 1}', {"n": 1})
     with pytest.raises(MCPServerError, match=r"""tool 'say': {"error": "quota"}"""):
         say(line=result(structuredContent={"error": "quota"}, isError=True))
+
+
+def test_half_a_character_in_a_text_does_not_keep_it_from_being_read():
+    from mcp.types import CallToolResult, TextContent
+
+    content = TextContent(type="text", text='{"a": "\ud83d"}')
+    assert read_result(CallToolResult(content=[content]), True, "") == {"a": "\ud83d"}
 
 
 def test_an_error_tells_the_texts_in_its_resources(say):

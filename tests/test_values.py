@@ -1049,6 +1049,34 @@ def test_what_pandas_labels_with_is_told_as_it_writes_it(value, line):
     assert describe(value) == line
 
 
+def test_what_has_no_labels_of_its_own_is_told_as_it_writes_itself():
+    groups = pd.DataFrame({"a": range(5), "b": range(5)}).groupby("a")["b"]
+    itself = np.empty(1, dtype=object)
+    itself[0] = itself
+    assert describe(groups).startswith("SeriesGroupBy of 5 items: <pandas.")
+    assert describe([groups, 1]).startswith("list of 2 items: [<pandas.")
+    assert describe([itself]) == "list of 1 items: [array([array(..., dtype=object)], dtype=object)]"
+    assert describe([np.array("x" * 2_000_000, dtype=object)]).startswith("list of 1 items: [<ndarray of ")
+
+
+@pytest.mark.parametrize(
+    ("value", "begins"),
+    [
+        (np.array([f"word{n}" for n in range(100_000)], dtype=object), "array(['word0', 'word1', 'word2', ...,"),
+        (np.array([["x" * 9] * 9] * 50_000, dtype=object), "array([['xxxxxxxxx', "),
+        (pd.DataFrame(np.zeros((500, 100)), columns=[f"{n} {'x' * 110}" for n in range(100)]), "0 xxxxx"),
+        (np.array([["x" * 3_000_000] * 3] * 2, dtype=object), "<ndarray of 2 x 3 items>"),
+        (np.array(["x" * 3_000_000]), "<ndarray of 1 items>"),
+        (np.array("x" * 3_000_000), "<ndarray of 1 items>"),
+        (pd.DataFrame({"a" * 20_000: range(500), "b": 1}), "<DataFrame of 500 rows x 2 columns>"),
+        (pd.DataFrame({"a": range(500)}).rename_axis(columns="b" * 20_000), "<DataFrame of 500 rows x 1 columns>"),
+    ],
+    ids=["words", "a table of words", "a survey", "long", "text", "one text", "a long column", "a long name"],
+)  # fmt: skip
+def test_of_a_large_value_as_much_counts_as_it_would_show(value, begins):
+    assert describe([value, 1]).partition("[")[2].strip().startswith(begins)
+
+
 def test_describe_tells_addresses_that_are_text():
     assert describe("it lies at 0x00401136") == "str of 21 characters: 'it lies at 0x00401136'"
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, compress, repeat
 from typing import Any
 
@@ -57,8 +57,9 @@ def check_hashes(keys: list[Any]) -> None:
     if _are_texts(keys):
         return
     hashes = sorted(map(hash, keys))
-    shared = Counter(compress(hashes, map(operator.eq, hashes, hashes[1:])))
-    if shared.total() > 1000 or (shared and sum(shared[hash(key)] * weight(key) for key in keys) > MOST_WEIGHT):
+    found = list(compress(hashes, map(operator.eq, hashes, hashes[1:])))
+    shared = Counter(found) if found else {}
+    if len(found) > 1000 or (shared and sum(shared.get(hash(key), 0) * weight(key) for key in keys) > MOST_WEIGHT):
         values.refuse("too many keys of one hash")
 
 
@@ -74,19 +75,19 @@ def filled(table: Any, items: list[Any]) -> Any:
     if _are_texts(keys):
         _timed(table.update, items)
         return table
-    weights = _timed(_weights, keys)
+    weigh = _weigher(keys)
     if len(items) <= FEW:
-        _put(table, items, weights)
+        _put(table, items, keys, weigh)
         return table
     place = 0
     for twin in _grown_twins(type(table)):
         room = max(len(twin) - 1 - len(table), 0)
         while place < len(items) and room:
             end = min(place + room, len(items))
-            _put(table, items[place:end], weights[place:end])
+            _put(table, items[place:end], keys[place:end], weigh)
             place, room = end, max(len(twin) - 1 - len(table), 0)
         held = list(table)[:-8]  # with all of them it would grow again
-        _put(twin, list(_items(twin, held)), _timed(_weights, held) if weights else [])
+        _put(twin, list(_items(twin, held)), held, weigh)
         if place == len(items):
             break
     return table
@@ -94,7 +95,7 @@ def filled(table: Any, items: list[Any]) -> Any:
 
 def are_short(keys: list[Any]) -> bool:
     """Whether they can be sorted without an eye on the clock."""
-    return _are_texts(keys) or max(_weights(keys), default=1) < 10
+    return _are_texts(keys) or max(map(_weigher(keys), keys), default=1) < 10
 
 
 class Compared:
@@ -115,10 +116,13 @@ def _are_texts(keys: list[Any]) -> bool:
     return os.environ.get("PYTHONHASHSEED", "random") in ("", "random") and all(type(key) is str for key in keys)
 
 
-def _put(table: Any, items: list[Any], weights: list[int]) -> None:
-    """Put them in, as many at a time as may be; without weights all are short."""
+def _put(table: Any, items: list[Any], keys: list[Any], weigh: Callable[[Any], int]) -> None:
+    """Put them in, as many at a time as may be."""
     start = total = 0
-    for place, each in enumerate(weights or repeat(1, len(items))):
+    if weigh is _one and len(items) <= PIECE:
+        _timed(table.update, items)
+        return
+    for place, each in enumerate(repeat(1, len(keys)) if weigh is _one else map(weigh, keys)):
         total += each
         if place > start and total > PIECE:
             _timed(table.update, items[start:place])
@@ -126,16 +130,31 @@ def _put(table: Any, items: list[Any], weights: list[int]) -> None:
     _timed(table.update, items[start:])
 
 
-def _weights(keys: list[Any]) -> list[int]:
-    """What each weighs; none where all are short, which of the usual kinds is told at once."""
-    parts = keys
-    if tuple in map(type, keys) and max(len(key) for key in keys if type(key) is tuple) < 10:
-        parts = list(chain.from_iterable(key if type(key) is tuple else (key,) for key in keys))
-    if set(map(type, parts)) <= {str, int, float, bool, type(None)}:
-        numbers = [part for part in parts if type(part) is int]
-        if not numbers or (max(numbers) < 1 << 127 and min(numbers) > -1 << 127):
-            return []
-    return [1 + weight(key) // 10 for key in keys]
+def _weigher(keys: list[Any]) -> Callable[[Any], int]:
+    """What tells how much each of these weighs, in tens: by its length alone if they are of the usual kinds, or tuples
+    and sets of such."""
+    holders = set(map(type, keys)) & {tuple, frozenset}
+
+    def parts() -> Iterator[Any]:
+        return chain.from_iterable(key if type(key) in holders else (key,) for key in keys) if holders else iter(keys)
+
+    kinds = set(map(type, parts()))
+    if not kinds <= {str, int, float, bool, type(None)}:
+        return lambda key: 1 + weight(key) // 10
+    if int in kinds:
+        numbers = parts() if kinds == {int} else (part for part in parts() if type(part) is int)
+        if max(map(int.bit_length, numbers)) > 127:
+            return lambda key: 1 + weight(key) // 10
+    return _by_length if holders else _one
+
+
+def _one(key: Any) -> int:
+    return 1
+
+
+def _by_length(key: Any) -> int:
+    kind = type(key)
+    return 1 + (len(key) if kind is tuple else (1 + len(key)) ** 2 if kind is frozenset else 0) // 10
 
 
 def weight(key: Any) -> int:
@@ -144,7 +163,7 @@ def weight(key: Any) -> int:
     if kind is tuple:
         return 1 + sum(map(weight, key))
     if kind is frozenset:  # its items are looked for in the other, and may all walk the same way
-        return (1 + sum(map(weight, key))) ** 2
+        return (1 + _timed(sum, map(weight, key))) ** 2  # one in another is weighed again with that
     if kind is int:
         if (bits := key.bit_length()) > _spent.most_bits:
             values.refuse(f"an integer of {bits:,} bits in a key or label, the limit is {MOST_BITS:,}")

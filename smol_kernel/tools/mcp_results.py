@@ -92,7 +92,7 @@ def read_result(result: Any, structured: bool, where: str) -> Any:
         value = values[0]
     if structured and isinstance(value, str):
         try:
-            return parsed_json(value.encode(), MAX_COUNTED)
+            return parsed_json(value.encode(errors="surrogatepass"), MAX_COUNTED, "surrogatepass")
         except (ValueError, RecursionError):
             return value
     return value
