@@ -1024,6 +1024,14 @@ WITH_LONG_LABELS = {
 }
 
 
+@pytest.fixture
+def shown_as_usual():
+    """What pandas shows at most, whatever programs that ran in this process have set."""
+    with pd.option_context("display.max_rows", 60, "display.max_columns", 20):
+        yield
+
+
+@pytest.mark.usefixtures("shown_as_usual")
 @pytest.mark.parametrize("value", WITH_LONG_LABELS.values(), ids=WITH_LONG_LABELS)
 def test_a_long_label_is_not_told_as_often_as_there_are_others(value):
     for told in (describe, checking.brief):
@@ -1059,6 +1067,7 @@ def test_what_has_no_labels_of_its_own_is_told_as_it_writes_itself():
     assert describe([np.array("x" * 2_000_000, dtype=object)]).startswith("list of 1 items: [<ndarray of ")
 
 
+@pytest.mark.usefixtures("shown_as_usual")
 @pytest.mark.parametrize(
     ("value", "begins"),
     [
