@@ -1046,7 +1046,7 @@ def test_a_long_label_is_not_told_as_often_as_there_are_others(value):
 @pytest.mark.parametrize(
     ("value", "line"),
     [
-        (pd.Index(["a", "b"]), "Index of 2 items: Index(['a', 'b'], dtype='str')"),
+        (pd.Index(["a", "b"], dtype=object), "Index of 2 items: Index(['a', 'b'], dtype='object')"),
         (pd.array([1, None]), "IntegerArray of 2 items: <IntegerArray> [1, <NA>] Length: 2, dtype: Int64"),
         (pd.MultiIndex.from_tuples([("a", 1)]), "MultiIndex of 1 items: MultiIndex([('a', 1)], )"),
         ([pd.Series([1])], "list of 1 items: [0 1 dtype: int64]"),
