@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from smol_kernel.executors import crafted_keys, sorted_levels
-from smol_kernel.executors.values import MalformedValue, decode, encode
+from smol_kernel.executors.values import MalformedValue, NotPortable, decode, encode
 
 MANY = 20_000
 
@@ -99,7 +99,8 @@ def test_an_integer_that_takes_long_to_be_compared_is_no_key(key):
     labels = pd.Index(pd.Series([key, decimal.Decimal(7)], dtype=object), dtype=object)
     levels = pd.MultiIndex(levels=[labels, [1]], codes=[[0, 1], [0, 0]], verify_integrity=False)
     for value in ({key}, {key: 1}, levels, labels):
-        with pytest.raises(MalformedValue, match="an integer of 20,000 bits in a key"):
+        said = "an integer of 20,000 bits in a key|too large to convert"  # the latter by pandas 2
+        with pytest.raises((MalformedValue, NotPortable), match=said):
             decode(encode(value))
 
 
