@@ -90,6 +90,7 @@ def test_an_executor_refuses_the_action_before_anything_of_it_runs():
         ({"mounts": ["/"]}, "name a folder below"),
         ({"limits": {"memry": 1}}, "there is no such limit; there are memory"),
         ({"limits": {"disk": "much"}}, "give a whole number above 0"),
+        ({"limits": 5}, "limits 5: give a dict of numbers by name; there are memory"),
         ({"limits": {"memory": "1 MB"}}, "at least 256 MiB"),
         ({"box": False, "mounts": ["/tmp"]}, "only a box can hold to it"),
         ({"timeout": 3}, "do not fit"),

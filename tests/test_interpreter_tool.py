@@ -200,6 +200,8 @@ def test_the_model_is_told_what_may_be_imported():
         ({"additional_authorized_imports": ["numpy"]}, r"PythonInterpreterTool\(authorized_imports=…\)"),
         ({"timeout": 60}, "executor_kwargs .*'timeout'"),
         ({"interrupt_grace_seconds": -1}, "interrupt_grace_seconds -1"),
+        ({"limits": 5}, "limits 5: give a dict"),
+        (5, "executor_kwargs 5 is no dict"),
     ],
 )
 def test_options_of_its_executor_that_cannot_be_had_are_refused(options, words):

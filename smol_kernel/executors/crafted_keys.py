@@ -30,8 +30,8 @@ PIECE = 250
 MOST_WEIGHT = 10_000_000
 """Of keys that share a hash, each compared with each."""
 MOST_BITS = 10_000
-"""Of an integer in a key, unless it is trusted: to compare it with a Decimal takes a
-time that grows with their square."""
+"""Of an integer in a key, unless it is trusted: to compare it with a Decimal takes a time that grows with their
+square."""
 
 
 class _Spent(threading.local):

@@ -71,8 +71,7 @@ class PythonInterpreterTool(Tool):
     Parameters: `authorized_imports`, the modules that import statements may name beside the basic ones of
     `LocalPythonExecutor` (None: all that is installed); `timeout_seconds` for one call (None: no limit);
     `executor_kwargs`, further ones of KernelExecutor, such as `{"box": False}`. Raises ConfigError for a value out of
-    range. A call raises AgentExecutionError,
-    whose text begins with what was printed before, or BoxUnavailableError.
+    range. A call raises AgentExecutionError, whose text begins with what was printed before, or BoxUnavailableError.
     """
 
     name = "python_interpreter"
@@ -141,7 +140,7 @@ class PythonInterpreterTool(Tool):
             return KernelExecutor(
                 self.timeout_seconds, additional_authorized_imports=self.authorized_imports, **options
             )
-        except (TypeError, AttributeError) as error:
+        except TypeError as error:
             raise ConfigError(f"executor_kwargs {options!r} do not fit: {error}") from None
 
     def _about_code(self) -> str:

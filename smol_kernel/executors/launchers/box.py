@@ -33,12 +33,12 @@ from smol_kernel.executors.launchers.lines import ARGUMENTS, CONNECTION_FILE, Li
 from smol_kernel.executors.launchers.mask_layer import MaskLayer, hide
 from smol_kernel.executors.launchers.memory_line import MemoryLine
 from smol_kernel.executors.launchers.no_box import no_box
-from smol_kernel.executors.launchers.own_session import SHORT_OF, popen
+from smol_kernel.executors.launchers.own_session import NO_ROOM, SHORT_OF, popen
 from smol_kernel.executors.launchers.plain import ending, pid_descriptor
 from smol_kernel.executors.launchers.process_tree import tree
 from smol_kernel.executors.launchers.readable import readable
 from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings
-from smol_kernel.executors.launchers.view import NO_ROOM, View, view
+from smol_kernel.executors.launchers.view import View, view
 from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.executors.transports import Transport
 

@@ -13,7 +13,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-SHORT_OF = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+NO_ROOM = (errno.EMFILE, errno.ENFILE)
+"""Numbers of the error that too many files are open."""
+SHORT_OF = (errno.EAGAIN, errno.ENOMEM, *NO_ROOM)
 """Numbers of the error that a program was not started for want of processes, memory or files, whatever it is."""
 
 

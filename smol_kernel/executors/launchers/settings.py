@@ -8,7 +8,7 @@ import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.executors.launchers.allow_list import split_authority
@@ -201,6 +201,8 @@ def read_mount(given: str | Path | Mount) -> Mount:
 def read_limits(given: Mapping[str, Any]) -> Limits:
     """The limits in a mapping of names to numbers or sizes as text. Raises ConfigError."""
     names = [each.name for each in fields(Limits)]
+    if not isinstance(cast("Any", given), Mapping):
+        raise ConfigError(f"limits {given!r}: give a dict of numbers by name; there are {', '.join(names)}")
     read: dict[str, int] = {}
     for name, value in given.items():
         if name not in names:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import getpass
 import os
 import sys
@@ -35,6 +34,7 @@ from smol_kernel.executors.launchers.interpreter import (
 from smol_kernel.executors.launchers.links import links_for, other_names
 from smol_kernel.executors.launchers.mountinfo import mounts_below
 from smol_kernel.executors.launchers.own_lock import own_lock
+from smol_kernel.executors.launchers.own_session import NO_ROOM
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.project_path import with_project_path
 from smol_kernel.executors.launchers.settings import BoxSettings, Limits
@@ -47,8 +47,6 @@ SIGNALS = 1024
 """Sent and not taken yet: of all of a user's, which are counted together."""
 WATCHES = 8
 """Folders to remember of this host."""
-NO_ROOM = (errno.EMFILE, errno.ENFILE)
-"""Numbers of the error that too many files are open."""
 
 SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/share",
           "/usr/local/share", "/nix/store", "/gnu/store")  # fmt: skip
