@@ -157,7 +157,7 @@ class ActionStep(MemoryStep):
     token_usage: TokenUsage | None = None
     is_final_answer: bool = False
     _read = None
-    """What `to_messages` gave, before it what that was made of, and behind it an equal list that nobody was given."""
+    """What `to_messages` gave, before it what that was made of, and behind it its `vars`, which are soon compared."""
 
     def dict(self) -> dict[str, Any]:
         """The step as plain data: `action_output` as far as JSON goes, images as their pixels."""
@@ -198,8 +198,8 @@ class ActionStep(MemoryStep):
         if self.observations_images or self.code_action is None or isinstance(self.model_output, list):
             return self._messages(summary_mode)
         made_of = (summary_mode, type(self.error), *texts)
-        if self._read is None or self._read[0] != made_of or self._read[1] != self._read[2]:
-            self._read = made_of, self._messages(summary_mode), self._messages(summary_mode)
+        if self._read is None or self._read[0] != made_of or list(map(vars, self._read[1])) != self._read[2]:
+            self._read = made_of, self._messages(summary_mode), list(map(vars, self._messages(summary_mode)))
         return list(self._read[1])
 
     def _messages(self, summary_mode: bool) -> list[ChatMessage]:
