@@ -6,6 +6,7 @@ Pillow, numpy and soundfile are loaded when a value needs them, never by importi
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
@@ -167,7 +168,7 @@ class AgentAudio(AgentType, str):
         """The path of the audio: the one it was made from, else of a WAV file written to the temporary folder."""
         if self._path is None:
             path = _new_file(".wav")
-            _write_wav(path, self._samples, self.samplerate)
+            Path(path).write_bytes(wav(self._samples, self.samplerate))
             self._path = path
         return self._path
 
@@ -262,24 +263,38 @@ def _new_file(ending: str) -> str:
     return str(Path(tempfile.mkdtemp(prefix="smol_")) / f"value{ending}")
 
 
-def _write_wav(path: str, samples: Any, samplerate: int) -> None:
-    """16 bits a sample (https://docs.python.org/3/library/wave.html)."""
+def wav(samples: Any, samplerate: Any) -> bytes:
+    """A WAV file of 16 bits a sample (https://docs.python.org/3/library/wave.html).
+
+    `samples` are an array or tensor of shape (samples,) or (samples, channels), or channels first, as tensors have
+    them: integers, of which those beyond 16 bits are cut to them, or floats from −1 to 1. `samplerate` is in samples a
+    second. Raises ToolError for what is none.
+    """
+    import io
     import wave
 
-    array = _as_numpy(samples)
-    if array.ndim not in (1, 2):
-        raise ToolError(f"samples of shape {array.shape} are no audio; give (samples,) or (samples, channels)")
-    if array.ndim == 2 and array.shape[0] < array.shape[1]:  # channels first, as tensors have them
+    numpy, array = _numpy(), _as_numpy(samples)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
+        what = f"an array of {array.dtype} with shape {array.shape}"
+        raise ToolError(f"{what} is no audio; give numbers, (samples,) or (samples, channels)")
+    if array.ndim == 2 and array.shape[0] < array.shape[1]:
         array = array.T
     if array.dtype.kind == "f":
-        array = (array.clip(-1, 1) * 32767).round()
-    elif array.dtype.itemsize > 2:
-        array = array.clip(-32768, 32767)
-    with wave.open(path, "wb") as file:
-        file.setnchannels(1 if array.ndim == 1 else array.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(samplerate)
-        file.writeframes(array.astype("<i2").tobytes())
+        array = numpy.nan_to_num(array.astype(numpy.promote_types(array.dtype, "f4"))).clip(-1, 1) * 32767
+    elif array.dtype.kind != "b":
+        range_ = numpy.iinfo(array.dtype)
+        array = array.clip(max(range_.min, -32768), min(range_.max, 32767))
+    buffer = io.BytesIO()
+    try:
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1 if array.ndim == 1 else array.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(samplerate)
+            file.writeframes(array.astype("<i2").tobytes())
+    except (wave.Error, struct.error, TypeError) as error:
+        what = f"an array of shape {array.shape} with {samplerate!r:.80} samples a second"
+        raise ToolError(f"{what} is no audio: {error}") from error
+    return buffer.getvalue()
 
 
 def _read_audio(path: str) -> tuple[Any, int]:

@@ -7,13 +7,13 @@ import base64
 import importlib
 import io
 import re
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from smol_kernel.errors import MissingDependencyError, ModelError
+from smol_kernel.errors import MissingDependencyError, ModelError, ToolError
 from smol_kernel.memory.foreign_pictures import GIVEN, MAX_GIVEN, TooLarge, opened
+from smol_kernel.memory.rich_values import wav
 
 FRAMES = 8
 """How many frames of a video are shown to a model that takes images only."""
@@ -137,29 +137,16 @@ def _audio_parts(audio: Any) -> list[dict[str, Any]]:
 def audio_bytes(audio: Any) -> bytes:
     """The file of audio: bytes, the file at a path, or a pair (samples a second, array) as WAV. Raises ModelError.
 
-    The array holds int16, or floats from −1 to 1; channels are its second dimension.
+    The array is as of AgentAudio: integers of 16 bits, or floats from −1 to 1; channels are its second dimension.
     """
     if isinstance(audio, tuple) and len(audio) == 2:
-        return _wav(int(audio[0]), audio[1])
+        try:
+            return wav(audio[1], audio[0])
+        except ToolError as error:
+            raise ModelError(f"cannot send this audio: {error}") from error
     to_string = getattr(audio, "to_string", None)  # AgentAudio: the path of its file
     audio = to_string() if callable(to_string) else audio
     return _file(audio, "audio: a path, bytes, or a pair (samples a second, array)")
-
-
-def _wav(rate: int, samples: Any) -> bytes:
-    np: Any = importlib.import_module("numpy")
-    samples = np.asarray(samples)
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf":
-        raise ModelError(f"cannot send an array of {samples.dtype} with shape {samples.shape} as audio")
-    if samples.dtype.kind == "f":
-        samples = np.clip(samples, -1, 1) * 32767
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def _video_parts(video: Any) -> list[dict[str, Any]]:
