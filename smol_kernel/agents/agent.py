@@ -144,7 +144,7 @@ class Agent(OwnLoop, ABC):
         }
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """All that the model reads: the system prompt and every step so far."""
+        """All that the model reads: the system prompt and every step so far. `summary_mode` as in AgentMemory."""
         return self.memory.messages(summary_mode)
 
     def _assignment(self, task: str) -> str:

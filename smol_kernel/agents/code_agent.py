@@ -33,11 +33,12 @@ class CodeAgent(MultiStepAgent):
 
     Parameters besides those of MultiStepAgent: `additional_authorized_imports`, modules an action may import besides a
     few of the standard library (None or "*": all that is installed), which is a policy and no protection; `executor`,
-    an instance to use in place of a new one; `executor_type` ("local") and `executor_kwargs` for a new one;
-    `max_print_outputs_length`, characters the model reads of an action's output; `use_structured_outputs_internally`,
-    whether replies are asked for as JSON; `code_block_tags`, "markdown" or a pair of opening and closing tag.
-    Used as a context manager, or by `cleanup()`, it ends its child. Raises what MultiStepAgent does; ConfigError also
-    for an executor, or options of one, that cannot be used.
+    an instance to use in place of a new one; `executor_type` ("local") and `executor_kwargs`, parameters of
+    KernelExecutor, for a new one; `max_print_outputs_length`, characters the model reads of an action's output (None:
+    20,000); `use_structured_outputs_internally`, whether replies are asked for as JSON; `code_block_tags`,
+    "markdown" or a pair of opening and closing tag. Used as a context manager, or by `cleanup()`, it ends its child.
+    Raises what MultiStepAgent and KernelExecutor do; ConfigError also for an executor, or options of one, that cannot
+    be used.
     """
 
     templates = "code_agent"

@@ -53,7 +53,7 @@ class MultiStepAgent(RunnableAgent):
     whether replies are asked for in pieces; `handoffs`, agents that may take over, held to the same type and checks;
     `checks`, functions or expressions in which `answer` is the live value; `output_type`, the type an answer has to
     have; `budget`; `journal`, where runs are recorded (None: the Jupyter data folder; a path; False: nowhere).
-    Raises ConfigError for a setting out of range, ToolError for tools that cannot be used together.
+    Raises ConfigError for a setting out of range and tools that cannot be used together, ModelError for no model.
     """
 
     isolation = property(isolation_of_tools)
@@ -108,9 +108,11 @@ class MultiStepAgent(RunnableAgent):
     ) -> Generator[ev.Event, None, None]:
         """The run of `task` as events, each recorded in the journal before it is yielded.
 
-        `origin` says where the run was started (see RunStarted), `above` what the agent holds that called this one, by
-        which `call`, `run_id` which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are
-        raised after the last event; closing the generator stops the run. Raises ConfigError for an empty task.
+        `reset`, `images`, `audio`, `videos`, `additional_args` and `max_steps` are as of `run`. `origin` says where the
+        run was started (see RunStarted), `above` what the agent holds that called this one, by which `call`, `run_id`
+        which id a new run gets; `resumed` is what is recorded of one that goes on. Errors are raised after the last
+        event; closing the generator stops the run. Raises as `run`, save that a stop is told by RunFinished alone;
+        ConfigError for an empty task before the first event.
         """
         TaskStep.check(task)
         life = self.life

@@ -12,10 +12,11 @@ from smol_kernel.memory.usage import Timing, TokenUsage
 class RunResult:
     """The outcome of a run.
 
-    `state` is "success", "max_steps_error", "interrupted", "budget" or "error"; `steps` are the full steps as dicts;
-    `token_usage` counts the run's own model calls and is None where one of them told no counts; `run_id` finds the run
-    in the journal; `used` is what it used of its budget, the agents it called included; `error` is what kept it from
-    success, in a sentence.
+    `output` is the answer, None where there is none; `state` is "success", "max_steps_error", "interrupted", "budget"
+    or "error"; `steps` are the full steps as dicts; `token_usage` counts the run's own model calls and is None where
+    one of them told no counts; `timing` is its start and end, in seconds since the epoch; `run_id` finds the run in the
+    journal; `used` is what it used of its budget, the agents it called included; `error` is what kept it from success,
+    in a sentence.
     """
 
     output: Any = None

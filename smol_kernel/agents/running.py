@@ -56,9 +56,11 @@ class RunnableAgent(Agent):
         With `stream` a generator of smolagents' objects instead (see `render.steps_stream`); closing it stops the run,
         and so does the next run that is asked for on the same thread. `reset=False` goes on in the same conversation
         and namespace; `images`, and with them `audio=` and `videos=`, are shown to the model; `additional_args` are
-        variables for the child. Where a limit ends the run the answer is the best there is. Raises
-        AgentGenerationError when the model cannot be reached, ExecutorError when no child can be started, AgentError
-        when the run was interrupted and no full result is asked for, and KeyboardInterrupt.
+        variables for the child; `max_steps` and `return_full_result` go before the agent's own (None: as it has them).
+        Where a limit ends the run the answer is the best there is. Raises AgentGenerationError when the model cannot be
+        reached, ExecutorError when no child can be started, AgentError when the run was interrupted and no full result
+        is asked for, and KeyboardInterrupt; ConfigError for a task or a setting that is none, NotPortableError for a
+        variable that cannot be handed over, JournalError when the run cannot be recorded from its beginning.
         """
         begun, end = time.time(), RunFinished(state="error")
         options = {"reset": reset, "images": images, "additional_args": additional_args, "max_steps": max_steps}
@@ -125,19 +127,26 @@ class RunnableAgent(Agent):
         self.logger.visualize_agent_tree(_above("render.tree").agent_tree(self))
 
     def save(self, output_dir: str | Path, relative_path: str | None = None) -> None:
-        """Write the agent to a folder, from which `from_folder` makes it again. Keys are left out."""
+        """Write the agent to a folder, from which `from_folder` makes it again. Keys are left out.
+
+        `relative_path`, which smolagents has, changes nothing. Warns of what else is left out. Raises ToolError for a
+        tool that cannot be written as source, ConfigError for a folder that cannot be written, or a key in a text.
+        """
         _above("runs.sharing").save(self, output_dir, relative_path)
 
     def to_dict(self) -> dict[str, Any]:
-        """The agent as plain data, from which `from_dict` makes it again. Keys are left out."""
+        """The agent as plain data, from which `from_dict` makes it again. Keys are left out. Warns and raises as
+        `save`."""
         return _above("runs.sharing").to_dict(self)
 
     @classmethod
     def from_dict(cls, agent_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """The agent that `to_dict` described; `kwargs` are parameters in place of what it says."""
+        """The agent that `to_dict` described; `kwargs` are parameters in place of what it says. It runs the code of
+        the tools, as `from_folder` does. Raises ConfigError, ModelError or ToolError for what cannot be made again."""
         return _above("runs.sharing").from_dict(cls, agent_dict, **kwargs)
 
     @classmethod
     def from_folder(cls, folder: str | Path, **kwargs: Any) -> Any:
-        """The agent that `save` wrote. Its tools are code, which runs in this process: load what you trust."""
+        """The agent that `save` wrote; `kwargs` and errors as of `from_dict`. Its tools are code, which runs in this
+        process: load what you trust."""
         return _above("runs.sharing").from_folder(cls, folder, **kwargs)

@@ -24,12 +24,12 @@ MOST_CALLS = 100
 class ToolCallingAgent(MultiStepAgent):
     """An agent that acts by structured tool calls, several at once where a reply has several.
 
-    Parameters besides those of MultiStepAgent: `max_tool_threads`, how many calls of one reply run at once (None: 32);
-    `max_print_outputs_length`, characters the model reads of a result (None: 50,000).
+    Parameters besides those of MultiStepAgent: `max_tool_threads`, how many calls of one reply run at once (None or 0:
+    32); `max_print_outputs_length`, characters the model reads of a result or an error (None or 0: 50,000).
     A single call of a plain tool runs on the thread that called `run()`. `state` holds the variables given as
     `additional_args`, and images and sounds that tools returned: an argument that is such a name stands for the value.
-    Models without structured calls may write one as JSON. Raises what MultiStepAgent does; ConfigError also for a
-    negative number.
+    Models without structured calls may write one as JSON. Raises what MultiStepAgent does; ConfigError also for one of
+    these two numbers that is negative or not whole.
     """
 
     templates = "tool_calling_agent"
@@ -69,7 +69,8 @@ class ToolCallingAgent(MultiStepAgent):
         return self._hands.call(ToolCall(tool_name, arguments, "call"), functions(self))
 
     def process_tool_calls(self, chat_message: ChatMessage, memory_step: ActionStep) -> Generator[Any]:
-        """Make the calls of a reply, for a step of one's own: yields the ToolCalls, then a ToolOutput for each."""
+        """Make the calls of a reply, for a step of one's own: yields the ToolCalls, then a ToolOutput for each. Raises
+        AgentError for a reply that holds none, and where one failed."""
         memory_step.model_output_message = chat_message
         list(self._act(memory_step))  # nobody watches these events
         yield from [*(memory_step.tool_calls or []), *self.life.outputs.values()]

@@ -47,13 +47,13 @@ class KernelExecutor(TheirNames, PythonExecutor):
     the host as plain tools do; `cwd`, the child's working folder (None: the host's); `python`, its interpreter (None:
     the host's); `interrupt_grace_seconds` between an interrupt and the kill of a child that does not heed it;
     `additional_authorized_imports`, modules that actions may import besides the base ones (None: all, see `imports`).
-
     The child is boxed by the operating system unless `box` is False (None: as SMOL_BOX says, else boxed). Of a box:
     `network`, "none" or "full"; `allow_hosts`, names of hosts it may reach through a proxy of ours; `mounts`, files and
     folders shown besides the working folder, PATH or PATH:rw; `limits`, see `launchers.settings.Limits`.
 
     One thread at a time may use it, save for `interrupt`, `clear_interrupt`, `restart` and `cleanup`; while an action
-    waits for a tool, also to read, set and delete variables.
+    waits for a tool, also to read, set and delete variables. Raises ConfigError for what cannot serve, ToolError for
+    the name of a function; as a child starts ExecutorError, BoxUnavailableError, ConfigError for `python` and `cwd`.
     """
 
     def __init__(

@@ -154,7 +154,8 @@ class Journal:
             return [from_dict(give_blobs(db, body, blobs)) for body, blobs in rows]
 
     def runs(self, limit: int = 50, search: str | None = None) -> list[RunSummary]:
-        """Top-level runs, newest first; with `search` those whose id, task or answer contains it."""
+        """Top-level runs, newest first, at most `limit` of them (-1: all); with `search` those whose id, task or answer
+        contains it."""
         where = "parent IS NULL"
         where += " AND instr(casefold(run || ' ' || task || ' ' || ifnull(answer, '')), :text)" if search else ""
         return self._summaries(where, search.casefold() if search else "", limit=limit)

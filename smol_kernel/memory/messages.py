@@ -187,7 +187,7 @@ def text_of(content: str | list[dict[str, Any]] | None) -> str:
 def agglomerate_stream_deltas(
     stream_deltas: Iterable[ChatMessageStreamDelta], role: MessageRole = MessageRole.ASSISTANT
 ) -> ChatMessage:
-    """The message that a finished stream of pieces amounts to.
+    """The message, of this `role`, that a finished stream of pieces amounts to.
 
     Usage is that of the last piece that carries one: providers send running totals, not differences. A piece of a
     tool call belongs to the last call of its index, where it has one; a new id begins a new call.

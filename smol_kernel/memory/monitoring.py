@@ -115,34 +115,35 @@ class AgentLogger:
             return
 
     def log_error(self, error_message: str) -> None:
-        """Print an error."""
+        """Print an error, at the level ERROR."""
         self._say(str(error_message), LogLevel.ERROR)
 
     def log_markdown(
         self, content: str, title: str | None = None, level: int | LogLevel = LogLevel.INFO, style: str = "#d4b702"
     ) -> None:
-        """Print text, under a title if it has one. `style` is accepted and not used."""
+        """Print text, under a title if it has one. `level` as in `log`; `style` is accepted and not used."""
         self._say("\n".join(filter(None, [title, str(content)])), level)
 
     def log_code(self, title: str, content: str, level: int | LogLevel = LogLevel.INFO) -> None:
-        """Print code under a title, each line marked."""
+        """Print code under a title, each line marked. `level` as in `log`."""
         self._say("\n".join([title, *(f"> {line}".rstrip() for line in str(content).split("\n"))]), level)
 
     def log_rule(self, title: str, level: int | LogLevel = LogLevel.INFO) -> None:
-        """Print a line across the page that holds `title`."""
+        """Print a line across the page that holds `title`. `level` as in `log`."""
         self._say(_ruled(title), level)
 
     def log_task(
         self, content: Any, subtitle: Any, title: str | None = None, level: int | LogLevel = LogLevel.INFO
     ) -> None:
-        """Print the task that an agent begins; `title` is the agent's name, `subtitle` a fact such as its model."""
+        """Print the task that an agent begins; `title` is the agent's name, `subtitle` a fact such as its model.
+        `level` as in `log`."""
         lines = filter(
             None, [f"New task for {title}" if title else "New task", str(content).strip(), str(subtitle or "")]
         )
         self._say("\n".join(lines), level)
 
     def log_messages(self, messages: Iterable[Any] | None, level: int | LogLevel = LogLevel.DEBUG) -> None:
-        """Print messages that a model reads, parts other than text by their type."""
+        """Print messages that a model reads, parts other than text by their type. `level` as in `log`."""
         self._say("\n".join(map(_message_text, messages or ())), level)
 
     def visualize_agent_tree(self, agent: Any) -> None:
@@ -250,7 +251,8 @@ class CallbackRegistry:
         return sum(map(len, self._callbacks.values()))
 
     def another(self, *moved: tuple[Any, Any]) -> CallbackRegistry:
-        """The same functions in a registry of its own; a method of the first of a pair is that of the second there."""
+        """The same functions in a registry of its own. `moved` are pairs of objects: a method of the first is that of
+        the second there."""
 
         def of_another(callback: Callable[..., Any]) -> Callable[..., Any]:
             for old, new in moved:

@@ -75,7 +75,8 @@ class AgentImage(AgentType):
         self._value = value
 
     def to_raw(self) -> Any:
-        """The PIL image."""
+        """The PIL image. Raises MissingDependencyError without Pillow, or for an array without numpy; OSError for what
+        holds no image, ToolError for an array of neither two nor three dimensions."""
         if self._raw is None:
             image = _pillow()
             if _is_array(self._value):
@@ -88,7 +89,8 @@ class AgentImage(AgentType):
         return self._raw
 
     def to_string(self) -> str:
-        """The path of the image: the one it was made from, else of a PNG file written to the temporary folder."""
+        """The path of the image: the one it was made from, else of a PNG file written to the temporary folder. Raises
+        as `to_raw`."""
         if self._path is None:
             path = _new_file(".png")
             self.to_raw().save(path)
@@ -96,7 +98,8 @@ class AgentImage(AgentType):
         return self._path
 
     def save(self, output_bytes: Any, format: str | None = None, **params: Any) -> None:
-        """Write the image to a path or a file; PNG where neither `format` nor a path's name says otherwise."""
+        """Write the image to a path or a file; PNG where neither `format` nor a path's name says otherwise. Raises as
+        `to_raw`, and what Pillow raises."""
         if format is None and not isinstance(output_bytes, (str, os.PathLike)):
             format = "PNG"
         self.to_raw().save(output_bytes, format=format, **params)
@@ -159,13 +162,16 @@ class AgentAudio(AgentType, str):
             raise ToolTypeError(f"AgentAudio takes a path, an array or (samplerate, array), not {value!r:.80}")
 
     def to_raw(self) -> Any:
-        """The samples: as they were given, or read from the file as a numpy array of floats."""
+        """The samples: as they were given, or read from the file as a numpy array of floats. Raises
+        MissingDependencyError where that takes numpy or soundfile, OSError for a file that cannot be opened;
+        soundfile, where it is installed, raises errors of its own."""
         if self._samples is None:
             self._samples, self.samplerate = _read_audio(str(self._path))
         return self._samples
 
     def to_string(self) -> str:
-        """The path of the audio: the one it was made from, else of a WAV file written to the temporary folder."""
+        """The path of the audio: the one it was made from, else of a WAV file written to the temporary folder. Raises
+        MissingDependencyError without numpy, ToolError for samples of neither one nor two dimensions."""
         if self._path is None:
             path = _new_file(".wav")
             Path(path).write_bytes(wav(self._samples, self.samplerate))
@@ -183,7 +189,8 @@ _KINDS: dict[str, type[AgentType]] = {"string": AgentText, "image": AgentImage, 
 
 def handle_agent_output_types(output: Any, output_type: str | None = None) -> Any:
     """What a tool or an agent returned as an AgentType: by `output_type` where it is string, image or audio, else by
-    the value's own type. Values that are neither text, image nor audio stay as they are, and so does None."""
+    the value's own type. Values that are neither text, image nor audio stay as they are, and so does None. Raises
+    ToolTypeError for a value that cannot be the image or audio that `output_type` says it is."""
     if output is None or isinstance(output, AgentType):
         return output
     if output_type in _KINDS:

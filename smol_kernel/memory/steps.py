@@ -85,7 +85,7 @@ class SystemPromptStep(MemoryStep):
     system_prompt: str
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """One system message; none in a summary."""
+        """One system message; with `summary_mode` none."""
         return [] if summary_mode else [text_message(MessageRole.SYSTEM, self.system_prompt)]
 
 
@@ -126,7 +126,7 @@ class TaskStep(MemoryStep):
         }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """One user message."""
+        """One user message, with `summary_mode` too."""
         content: list[dict[str, Any]] = [{"type": "text", "text": f"Task:\n{self.task}"}]
         for kind, given in (("image", self.task_images), ("audio", self.task_audio), ("video", self.task_videos)):
             content += [{"type": kind, kind: value} for value in given or []]
@@ -189,7 +189,7 @@ class ActionStep(MemoryStep):
         return tuple(sha256(each if isinstance(each, bytes) else repr(each).encode()).hexdigest() for each in found)
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """What the model said (left out in a summary) and called, then what it saw of it, marked as data.
+        """What the model said (left out with `summary_mode`) and called, then what it saw of it, marked as data.
 
         Code stands in the reply already; structured calls become a message of their own. While nobody changes the step
         or them, the messages are the same objects each time: a long run has them in each of its many requests.
@@ -227,7 +227,7 @@ class ActionStep(MemoryStep):
 
 @dataclass
 class PlanningStep(MemoryStep):
-    """A plan the model made between actions."""
+    """A `plan` the model made between actions; messages, `timing` and `token_usage` are as in ActionStep."""
 
     model_input_messages: list[ChatMessage]
     model_output_message: ChatMessage
@@ -248,7 +248,7 @@ class PlanningStep(MemoryStep):
         }
 
     def to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """The plan, and a word to carry it out; none in a summary, where old plans would mislead."""
+        """The plan, and a word to carry it out; with `summary_mode` none: there old plans would mislead."""
         if summary_mode:
             return []
         asked = [text_message(MessageRole.USER, self.request)] if self.request else []
@@ -288,7 +288,7 @@ class AgentMemory:
         self.steps = []
 
     def messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """What the model reads of all steps; in the place of those that were left out, a note. A summary has them."""
+        """What the model reads of all steps; of those left out a note is read, with `summary_mode` they themselves."""
         read: list[ChatMessage] = []
         gone = 0
         for step in [self.system_prompt, *self.steps]:

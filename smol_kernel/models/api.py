@@ -52,11 +52,12 @@ class ApiModel(Model):
     `requests_per_minute`, at most so many, evenly spaced; `retry=False`, one attempt only; `retry_wait`, seconds
     before the second attempt, doubled before each further one, with jitter; `on_retry(message, seconds)`, called
     before each wait; `input_cost_per_token` and `output_cost_per_token`, prices in USD that go before LiteLLM's;
-    `capabilities`, kind → bool, what `takes` shall say. Other keywords (`temperature`, …) go along with every request.
+    `capabilities`, what `takes` shall say: a bool by "image", "audio", "video", "tools", "response_schema". Other
+    keywords (`temperature`, …) go along with every request.
 
     A request is tried up to four times: after 429, 5xx or a broken connection, and, outside of a run, never once a
     piece of the reply was handed on. `usage` sums the tokens of all requests. Raises ModelError, whose `__cause__`
-    is the provider's error, and ContextLengthError.
+    is the provider's error, and ContextLengthError; ModelError at once for `requests_per_minute` not above 0.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class ApiModel(Model):
         return self._own_client()
 
     def create_client(self) -> Any:
-        """Makes the client where none was given. Subclasses define it."""
+        """Makes the client where none was given. Subclasses define it: here it raises ModelError."""
         raise ModelError(f"{type(self).__name__} needs a client: pass client=…, or define create_client()")
 
     def takes(self, kind: Kind) -> bool | None:
@@ -161,7 +162,8 @@ class ApiModel(Model):
         tools_to_call_from: list[Tool] | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
-        """The reply piece by piece; the last piece carries the usage. Raises ModelError, also in the middle."""
+        """The reply piece by piece; the last piece carries the usage. Parameters as in `Model.generate`. Raises
+        ModelError, also in the middle."""
 
         def ask(given: list[ChatMessage]) -> Iterator[ChatMessageStreamDelta]:
             request, target = self._ready(given, stop_sequences, response_format, tools_to_call_from, kwargs)

@@ -116,7 +116,8 @@ class Model:
     def takes(self, kind: Kind) -> bool | None:
         """Whether the model takes images, audio, video, structured tool calls, or a JSON schema for its reply.
 
-        None: unknown; it is sent then. May load what the first request needs (see `slow_start`).
+        `kind` is "image", "audio", "video", "tools" or "response_schema". None: unknown; it is sent then. May load what
+        the first request needs (see `slow_start`).
         """
         return True if kind in quirk_of(self.model_id or "").takes else None
 

@@ -196,7 +196,7 @@ class CassetteModel(Model):
         tools_to_call_from: list[Tool] | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
-        """The same in pieces. Only a reply that came to its end is recorded."""
+        """The same in pieces. Only a reply that came to its end is recorded. Raises as `generate`."""
         request = request_of(messages, stop_sequences, response_format, tools_to_call_from, kwargs)
         recorded = self._recorded(request)
         if recorded is not None:

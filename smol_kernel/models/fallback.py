@@ -60,7 +60,8 @@ class FallbackModel(Model):
     (ContextLengthError): the agent shortens it, as for any model, and has the next one asked where that does not help
     (`fall_back`). When all have failed, ModelError names each reason.
     A stream that breaks in the middle is begun again by the next model inside a run, where its pieces can be taken
-    back; elsewhere it is raised. Where one of them is not to be asked in a thread, none is.
+    back; elsewhere it is raised. Where one of them is not to be asked in a thread, none is. Each is one that
+    an agent takes as its `model`. Raises ModelError for an empty list, and for what is none.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -178,7 +179,8 @@ class FallbackModel(Model):
         tools_to_call_from: list[Tool] | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
-        """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece."""
+        """The pieces of the first model that gives a whole reply; one that cannot stream gives it in one piece. Raises
+        as `generate`, and what a model raises in the middle of its reply."""
         options = given_options(stop_sequences, response_format, tools_to_call_from, kwargs)
         places, failures = self._asked()
         for place in places:

@@ -105,7 +105,7 @@ class LiteLLMModel(ApiModel):
     client of the package openai, which LiteLLM then uses; others as in ApiModel.
 
     With SMOL_ALLOW_MODEL_REQUESTS=0 in the environment only servers on this machine are asked; a client of your own
-    in LiteLLM's place is not held back.
+    in LiteLLM's place is not held back. Raises ModelError for a `model_id`, an address or a `client` that cannot serve.
     """
 
     _key_variable: ClassVar[str | None] = None  # where the key is taken from; None: where LiteLLM takes it from
@@ -342,7 +342,8 @@ class LiteLLMRouterModel(LiteLLMModel):
 
     Parameters: `model_id`, the group's name; `model_list`, the deployments as the Router takes them; `client_kwargs`,
     further arguments of the Router (`routing_strategy`, …). Its own retries are off unless `num_retries` is among
-    them: each of our attempts may go to another deployment. Others as in LiteLLMModel.
+    them: each of our attempts may go to another deployment. Others as in LiteLLMModel. Raises ModelError for a group
+    that is not in the list.
     """
 
     def __init__(

@@ -175,7 +175,8 @@ class AzureOpenAIModel(OpenAIModel):
 
     Parameters: `model_id`, the deployment's name; `azure_endpoint` (default: AZURE_OPENAI_ENDPOINT); `api_key`
     (default: AZURE_OPENAI_API_KEY); `api_version` (default: OPENAI_API_VERSION); `client_kwargs`, arguments of
-    `openai.AzureOpenAI`; others as in LiteLLMModel.
+    `openai.AzureOpenAI`; others as in LiteLLMModel. Raises ModelError for a client argument that has no counterpart,
+    and at the first request where no address is known.
     """
 
     _prefix = "azure"
@@ -252,7 +253,8 @@ class InferenceClientModel(LiteLLMModel):
     Parameters: `model_id`, the name at the Hub, or the URL of an endpoint; `provider`, such as "together" (default:
     Hugging Face chooses); `token` or `api_key` (default: HF_TOKEN, then the one of `hf auth login`); `timeout`,
     seconds; `client_kwargs`, arguments of `InferenceClient` (`headers`); `bill_to`, an organization; `base_url`, a
-    server's address in place of a provider; others as in LiteLLMModel.
+    server's address in place of a provider; others as in LiteLLMModel. Raises ModelError for `token` and `api_key`
+    together, and for a client argument that has no counterpart.
     """
 
     _unsaved = LiteLLMModel._unsaved | {"api_base"}
@@ -308,7 +310,8 @@ class AmazonBedrockModel(LiteLLMModel):
     Parameters: `model_id`, such as "us.amazon.nova-pro-v1:0"; `client`, a `bedrock-runtime` client of boto3, whose
     region, endpoint and credentials are used, or an object with `completion(**request)`; `client_kwargs`, arguments of
     `boto3.client`: `region_name`, `endpoint_url`, the `aws_…` credentials (default: those of the environment);
-    `inferenceConfig`, `guardrailConfig`, … of the Converse API among the others.
+    `inferenceConfig`, `guardrailConfig`, … of the Converse API among the others, which are as in LiteLLMModel. Raises
+    ModelError for what stands in `client_kwargs` or `inferenceConfig` and has no counterpart.
     """
 
     def __init__(

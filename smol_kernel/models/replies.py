@@ -208,7 +208,7 @@ def whole_calls(message: ChatMessage) -> list[ChatMessageToolCall]:
 
 
 def get_tool_call_from_text(text: str, tool_name_key: str, tool_arguments_key: str) -> ChatMessageToolCall:
-    """The first tool call that `text` holds as a JSON object.
+    """The first tool call that `text` holds as a JSON object, which has the tool's name and arguments under these keys.
 
     Raises ToolError, a ValueError, which says what a call looks like.
     """

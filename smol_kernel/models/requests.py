@@ -39,7 +39,8 @@ def get_clean_message_list(
     """Messages in the shape of OpenAI's chat completions API; neighbors of the same role become one, and so do the
     texts that meet there, on lines of their own.
 
-    Images are sent as base64 PNG, or with `convert_images_to_image_urls` as `image_url` parts.
+    `role_conversions`, role → role, says as what messages are sent (None: as they are). Images are sent as base64 PNG,
+    or with `convert_images_to_image_urls` as `image_url` parts.
     `flatten_messages_as_text`: True sends each content as a string, other parts named in their place; None does so
     where a message holds nothing but text. Behind text from outside (`Outside`) comes the mark of its end. Raises
     ModelError for an unknown role or an image that cannot be read.

@@ -27,7 +27,7 @@ class ScriptedModel(Model):
 
     A reply is text, a ChatMessage, an exception (raised), or a function that is given the messages and returns one of
     these. `requests` holds the messages of every request so far. Asked once more than it has replies, it
-    raises ModelError.
+    raises ModelError. Raises ConfigError for `replies` that are one text.
     """
 
     scripted = True

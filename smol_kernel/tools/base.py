@@ -205,7 +205,8 @@ class Tool(metaclass=_ToolType):
 
     @classmethod
     def from_dict(cls, tool_dict: dict[str, Any], **kwargs: Any) -> Tool:
-        """The tool that `to_dict` wrote; `kwargs` go to its constructor. This runs its code: see `from_code`."""
+        """The tool that `to_dict` wrote; `kwargs` go to its constructor. This runs its code: see `from_code`. Raises
+        ToolError as that does, and for a dict without code."""
         if not isinstance(tool_dict.get("code"), str):
             raise ToolError(
                 f"a tool is made from a dict with 'code', as to_dict() gives it, not from {brief(tool_dict)}"
@@ -215,7 +216,9 @@ class Tool(metaclass=_ToolType):
     def save(self, output_dir: str | Path, tool_file_name: str = "tool", make_gradio_app: bool = True) -> None:
         """Write the tool into a folder: `tool.py`, `requirements.txt`, and `app.py`, a page to try it on with Gradio.
 
-        `tool_file_name` is the module's name, without ending. Raises ToolError as `to_dict` does.
+        `tool_file_name` is the module's name, without ending; `make_gradio_app=False` leaves out the page. Warns of
+        arguments of the constructor that are not written. Raises ToolError as `to_dict` does, and for a name that
+        cannot be imported.
         """
         from smol_kernel.tools.source import save
 

@@ -26,9 +26,9 @@ class ToolCollection:
     ) -> Generator[ToolCollection]:
         """The tools of MCP servers, for the length of a `with` block.
 
-        Parameters are those of MCPClient. A server is somebody's program: it is started here, or is sent what the
-        agent passes it, and what it answers steers the agent; so it has to be trusted by `trust_remote_code=True`.
-        Raises ConfigError without that, and what MCPClient raises.
+        `server_parameters` and `structured_output` are those of MCPClient. A server is somebody's program: it is
+        started here, or is sent what the agent passes it, and what it answers steers the agent; so it has to be trusted
+        by `trust_remote_code=True`. Raises ConfigError without that, and what MCPClient raises.
         """
         if not trust_remote_code:
             raise ConfigError(

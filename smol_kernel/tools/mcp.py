@@ -98,7 +98,8 @@ class MCPClient:
     Parameters: `server_parameters`, one server or a list of them, each as the SDK's `StdioServerParameters`, as a dict
     with `command` (and `args`, `env`, `cwd`), as a dict with `url` (and `transport`: "streamable-http", the default,
     or "sse"; `headers`; `timeout`; `auth`), or as a URL. `adapter_kwargs`: `connect_timeout` (seconds for one server to
-    answer, default 30) and `call_timeout` (seconds for one call, default 300, None for no limit).
+    answer, default 30) and `call_timeout`, or by smolagents' name `client_session_timeout_seconds` (seconds for one
+    call, default 300, None for no limit).
     `structured_output=True` gives what a tool returns as data, where the server says it so; else as text.
 
     A server that is started by a command gets the SDK's small set of environment variables (PATH, HOME, …) and what
@@ -129,7 +130,8 @@ class MCPClient:
         self.connect()
 
     def connect(self) -> None:
-        """Connect to all servers and read their tools; nothing happens if that is so already."""
+        """Connect to all servers and read their tools; nothing happens if that is so already. Raises as the
+        constructor."""
         if self._portal is not None:
             return
         portal = Portal()

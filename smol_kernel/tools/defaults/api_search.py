@@ -23,7 +23,8 @@ class GoogleSearchTool(WebTool):
     """`web_search(query, filter_year=None)` gives Google's results as Markdown.
 
     `provider` is "serpapi" (serpapi.com, key in SERPAPI_API_KEY) or "serper" (serper.dev, key in SERPER_API_KEY). The
-    address is the attribute `endpoint`. Raises ConfigError for another provider and for a key that is not set.
+    address is the attribute `endpoint`. Raises ConfigError for another provider and for a key that is not set,
+    MissingDependencyError without httpx.
     """
 
     name = "web_search"
@@ -94,6 +95,9 @@ class ApiWebSearchTool(WebTool):
     (BRAVE_API_KEY); `headers` (the key as Brave wants it, `X-Subscription-Token`); `params` sent beside the query `q`
     (`{"count": 10}`); `rate_limit` in requests a second (None: no limit). For an API that answers in another shape
     than Brave's override `extract_results`.
+
+    Raises MissingDependencyError without httpx, ConfigError for a `rate_limit` that is not above 0, and at a call
+    without Brave's key.
     """
 
     name = "web_search"
@@ -120,7 +124,7 @@ class ApiWebSearchTool(WebTool):
         self._turns = RateLimit(rate_limit)
 
     def forward(self, query: str) -> str:
-        """The results as Markdown, numbered from 1."""
+        """The results as Markdown, numbered from 1. Raises ConfigError without Brave's key, and ToolError."""
         if self.endpoint == _BRAVE and not self.headers:
             raise ConfigError(
                 f"ApiWebSearchTool needs a key of Brave: set the environment variable {self.api_key_name}"

@@ -47,7 +47,7 @@ class DuckDuckGoSearchTool(Tool):
         self._turns = RateLimit(rate_limit)
 
     def forward(self, query: str) -> str:
-        """The results as Markdown."""
+        """The results as Markdown. Raises ToolError where there are none, or the search failed."""
         from ddgs.exceptions import DDGSException, RatelimitException, TimeoutException
 
         self._turns.wait()

@@ -20,7 +20,8 @@ class WebSearchTool(WebTool):
 
     Parameters: `max_results`; `engine`: "duckduckgo" (its page without scripts), "bing" (its RSS feed) or "exa" (its
     API; the key is read from EXA_API_KEY). The addresses are the attributes `duckduckgo_url`, `bing_url`, `exa_url`.
-    Raises ConfigError for another engine and for a `max_results` below 1; a call that finds nothing raises ToolError.
+    Raises MissingDependencyError without the extra `[tools]`, ConfigError for another engine and for a `max_results`
+    below 1; a call that finds nothing raises ToolError, one of Exa without a key ConfigError.
     """
 
     name = "web_search"
@@ -42,14 +43,15 @@ class WebSearchTool(WebTool):
         self.max_results, self.engine = max_results, engine
 
     def forward(self, query: str) -> str:
-        """The results as Markdown."""
+        """The results as Markdown. Raises ToolError where there are none, and as `search`."""
         results = self.search(query)
         if not results:
             raise ToolError(nothing_found(query))
         return self.parse_results(results)
 
     def search(self, query: str) -> list[dict[str, str]]:
-        """The results as dicts with `title`, `link` and `description`."""
+        """The results as dicts with `title`, `link` and `description`; none where nothing was found. Raises ToolError
+        where the engine gives no answer of use, ConfigError for a key that is not set."""
         return {"duckduckgo": self.search_duckduckgo, "bing": self.search_bing, "exa": self.search_exa}[self.engine](
             query
         )

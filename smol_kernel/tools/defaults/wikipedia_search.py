@@ -18,7 +18,8 @@ class WikipediaSearchTool(WebTool):
     `language`, the code of a Wikipedia; `content_type`: "text", the whole page, or "summary", its beginning;
     `extract_format`: "WIKI", plain text with headings, or "HTML". The API's address is the attribute `endpoint`
     (mediawiki.org/wiki/API:Main_page; the extension TextExtracts). If there is no such page the result names similar
-    ones; what goes wrong is told in the result, not raised. Raises ConfigError for parameters that do not fit.
+    ones; what goes wrong is told in the result, not raised. Raises ConfigError for parameters that do not fit,
+    MissingDependencyError without httpx.
     """
 
     name = "wikipedia_search"
