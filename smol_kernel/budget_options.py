@@ -1,4 +1,4 @@
-"""The options of the budget, as `%%agent`, `smol run` and what goes on with a run take them."""
+"""The options of the budget, as `%%agent` and `smol run` take them, and those of what goes on with a run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,16 @@ def add_limits(parser: Any) -> None:
         parser.add_argument(f"--{dest.replace('_', '-')}", type=kind, metavar=metavar, help=help)
 
 
-def add_limits_of_the_run(parser: Any) -> None:
-    """The same for a run that goes on: those that are given take the place of its own."""
+def add_going_on(parser: Any) -> None:
+    """Add the options of a run that goes on, whichever front asks for it: limits take the place of its own."""
+    add = parser.add_argument
+    add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
+    add("--api-base", metavar="URL", help="address of your own model server")
+    add("--max-steps", type=int, metavar="N", help="steps of the run in all")
+    add("--accept", action="store_true", help="go on although something does not replay the same")
+    add("--repeat", action="store_true",
+        help="make a call again of which it is not known whether it was made, and give actions their hosts while they "
+        "are run again")  # fmt: skip
     group = parser.add_argument_group(
         "limits", "Each in place of that of the run, and for all of it from its beginning."
     )

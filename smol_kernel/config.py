@@ -23,7 +23,7 @@ from smol_kernel.errors import ConfigError, ReplayError
 from smol_kernel.events import RunResumed, RunStarted
 from smol_kernel.executors.launchers.settings import Limits, settings_for, wants_box, why_off
 from smol_kernel.journal import Journal
-from smol_kernel.memory.budget import Budget
+from smol_kernel.memory.budget import Budget, at_least_one
 from smol_kernel.memory.monitoring import LogLevel
 from smol_kernel.models.base import Model
 from smol_kernel.models.cassette import MODES, CassetteModel, mode_of
@@ -165,10 +165,9 @@ def add_options(parser: ArgumentParser, defaults: RunOptions | None = None, *, n
 
 def read_options(parsed: Any) -> RunOptions:
     """The RunOptions in what a parser with `add_options` returned. Raises ConfigError for values out of range."""
-    if parsed.max_steps < 1:
-        raise ConfigError(f"--max-steps is {parsed.max_steps}: give a whole number of at least 1")
-    if parsed.plan is not None and parsed.plan < 1:
-        raise ConfigError(f"--plan is {parsed.plan}: give a whole number of at least 1")
+    at_least_one("--max-steps", parsed.max_steps)
+    if parsed.plan is not None:
+        at_least_one("--plan", parsed.plan)
     if parsed.timeout is not None and not 0 <= parsed.timeout < math.inf:
         raise ConfigError(f"--timeout is {parsed.timeout:g}: give seconds, or 0 for no limit")
     for name in parsed.tools:

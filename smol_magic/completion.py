@@ -5,7 +5,7 @@ Registered by `magics` with IPython's completer, whose own guesses are of no use
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,11 @@ def _offered(
         if words[1:] in (["show"], ["resume"], ["fork"]):
             return runs()
         return _models(namespace) if words[-1] == "model" else []
-    return _VALUES[words[-1]](namespace) if words[-1] in _VALUES else _options()
+    actions = _actions()
+    last = next((action for action in actions if words[-1] in action.option_strings), None)
+    if last is None or last.nargs == 0:
+        return [option for action in actions for option in action.option_strings]
+    return list(last.choices or _VALUES.get(last.dest, lambda _: [])(namespace))
 
 
 def _models(namespace: dict[str, Any]) -> list[str]:
@@ -89,12 +93,6 @@ def _tools(_: dict[str, Any]) -> list[str]:
     return list(TOOLS)
 
 
-def _types(_: dict[str, Any]) -> list[str]:
-    from smol_kernel.config import TYPES
-
-    return list(TYPES)
-
-
 def _box_limits(_: dict[str, Any]) -> list[str]:
     from smol_kernel.config import BOX_LIMITS
 
@@ -106,26 +104,21 @@ def _paths(_: dict[str, Any]) -> list[str]:
 
 
 _VALUES = {
-    "--in": variables,
-    "-i": variables,
-    "--image": variables,
-    "--model": _models,
-    "-m": _models,
-    "--agent": _agents,
-    "--tool": _tools,
-    "--type": _types,
-    "--box": lambda _: ["on", "off"],
-    "--network": lambda _: ["none", "full"],
-    "--allow-host": lambda _: [],
-    "--mount": _paths,
-    "--box-limit": _box_limits,
+    "inputs": variables,
+    "images": variables,
+    "models": _models,
+    "agents": _agents,
+    "tools": _tools,
+    "mounts": _paths,
+    "limits": _box_limits,
 }
-"""Option → what may follow it."""
+"""Option, by the name that it is read under → what may follow it; those with choices offer these."""
 
 
-def _options() -> list[str]:
+def _actions() -> list[Action]:
+    """The options of `%%agent`."""
     from smol_kernel.config import add_options
 
     parser = ArgumentParser(add_help=False)
     add_options(parser)
-    return [option for action in parser._actions for option in action.option_strings]
+    return parser._actions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,8 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     Raises CellError for what cannot be written or understood.
     """
     from smol_kernel.errors import RunNotFoundError
-    from smol_kernel.events import settled
-    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.exporting import OF_EVENTS, export, form_of
-    from smol_kernel.runs.prove import Prover
-    from smol_kernel.runs.recorded_box import recorded_box
+    from smol_kernel.runs.prove import prover_of
 
     chosen = _read(words)
     if chosen is None:
@@ -59,8 +55,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
             raise FileExistsError
         script: bool | Proof = chosen.script
         if script and events and not chosen.no_proof:
-            earlier = partial(runs_before, session.journal, events)
-            script = _proved(Prover(settled(events), earlier=earlier, **recorded_box(events)))
+            script = _proved(prover_of(session.journal, events))
             print(script.line)
         export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run)
     except FileExistsError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from smol_kernel.budget_options import add_limits_of_the_run, given_limits
+from smol_kernel.budget_options import add_going_on, given_limits
 from smol_kernel.config import builtin_tools, recorded_start
 from smol_kernel.errors import SmolError
 from smol_kernel.events import Event, RunStarted
@@ -169,18 +169,8 @@ def _read(words: Sequence[str]) -> Any:
         add("--instruction", metavar="TEXT", help="tell the model this after that step")
     else:
         add("--take-over", action="store_true", help="also if it is at work on another machine, as far as is known")
-    add("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
-    add("--api-base", metavar="URL", help="address of your own model server")
-    add("--max-steps", type=int, metavar="N", help="steps of the run in all")
-    add("--accept", action="store_true", help="go on although something does not replay the same")
-    add(
-        "--repeat",
-        action="store_true",
-        help="make a call again of which it is not known whether it was made, and give "
-        "actions their hosts while they are run again",
-    )
+    add_going_on(parser)
     add("-o", "--out", dest="output", metavar="NAME", help="put the answer into this variable")
-    add_limits_of_the_run(parser)
     return parser.read(words[1:])
 
 

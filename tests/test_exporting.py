@@ -22,7 +22,7 @@ from smol_kernel.events import ActionFinished, ActionProposed, RunStarted, StepF
 from smol_kernel.journal import Journal
 from smol_kernel.runs.exporting import FORMS, export, packed
 from smol_kernel.runs.importing import import_run
-from smol_kernel.runs.needs import BUILT_IN
+from smol_kernel.runs.needs import BUILT_IN, Need
 from smol_kernel.serve.cli import main
 
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x.png onerror=alert(1)>"
@@ -287,4 +287,7 @@ def test_agents_are_called_agents_whatever_a_record_says_of_tools(tmp_path):
 
 
 def test_every_tool_of_the_option_can_be_made_by_a_line():
-    assert {type(make(RunOptions())).__name__ for make in TOOLS.values()} == BUILT_IN
+    usual = RunOptions()
+    assert {type(make(usual)).__name__ for make in TOOLS.values()} == BUILT_IN
+    made = f"run = PythonInterpreterTool(timeout_seconds={usual.timeout:g}).forward"
+    assert Need("run", "built-in", "PythonInterpreterTool").line == made

@@ -650,6 +650,7 @@ def test_loading_the_extension_loads_nothing_heavy():
         ("%%agent --mo", {"--model", "--mount"}),
         ("%%agent --max-s", {"--max-steps", "--max-seconds"}),
         ("%%agent --type ", {"code", "tool-calling"}),
+        ("%%agent --cassette-mode ", {"auto", "record", "replay"}),
         ("%%agent --tool vi", {"visit_webpage"}),
         ("%%agent --agent ", {"reader"}),
         ("%%agent --image pri", {"prices"}),
@@ -665,6 +666,13 @@ def test_the_first_line_is_completed_with_what_fits_alone(shell, line, offers):
         found = {line[: item.start] + item.text for item in shell.Completer.completions(line, len(line))}
     before = line.rpartition(" ")[0]
     assert found == {f"{before} {offer}" for offer in offers}
+
+
+@pytest.mark.parametrize("option", ["--plan", "--cassette", "-o"])
+def test_where_an_option_takes_a_value_no_options_are_offered(shell, option):
+    line = f"%%agent {option} "
+    with provisionalcompleter():
+        assert not [item for item in shell.Completer.completions(line, len(line)) if item.type == "agent"]
 
 
 @pytest.mark.parametrize("command", ["show", "resume", "fork"])

@@ -111,7 +111,7 @@ def test_a_plan_stands_before_its_step_and_its_words_are_not_the_steps():
     plan, step = run.rows
     assert isinstance(plan, PlanRecord)
     assert (plan.text, plan.state, plan.totals.tokens) == (PLAN, "ok", 120)
-    assert (step.number, step.reply, step.input_tokens) == (1, "I look", None)
+    assert (step.number, step.reply, step.tokens) == (1, "I look", None)
     assert run.totals.tokens == 120
 
 
@@ -138,7 +138,7 @@ def test_what_the_model_says_for_another_purpose_is_not_the_steps_reply(purpose)
     assert asking.steps[0].reply == "I look"
     assert asking.totals.tokens == 8
     over = fold([started("p", "t"), StepStarted(**ONE), replied("p", 1, 1, 1, content="mine"), *other])
-    assert (over.steps[0].reply, over.steps[0].input_tokens) == ("mine", 1)
+    assert (over.steps[0].reply, over.steps[0].tokens) == ("mine", 2)
 
 
 def test_an_end_leaves_no_called_agent_at_work():

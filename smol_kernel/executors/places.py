@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from smol_kernel.memory.which_file import file_at
+
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
 _MOST_LINKS = 40
 ANYWHERE = ("/",)
@@ -64,12 +66,8 @@ class _Way:
 
     def __init__(self, untrusted: Sequence[str | Path]) -> None:
         self.folders, self.names = [os.open("/", _STEP)], list[str]()
-        self._untrusted: set[tuple[int, int]] = set()
+        self._untrusted = {file_at(each) for each in untrusted}
         self._links = 0
-        for each in untrusted:
-            with suppress(OSError):  # it is gone
-                status = os.stat(each)
-                self._untrusted.add((status.st_dev, status.st_ino))
 
     def close(self, but: int = 0) -> None:
         """Go back, to the first `but` folders."""

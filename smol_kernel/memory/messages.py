@@ -155,7 +155,7 @@ class ChatMessageStreamDelta:
 
 
 def read_usage(usage: Any) -> TokenUsage:
-    """Counts as a TokenUsage: one already, a dict, or another library's object with the same names."""
+    """Counts as a TokenUsage: one already, a dict, an event, or another library's object with the same names."""
     if isinstance(usage, TokenUsage):
         return usage
     return TokenUsage(

@@ -1,4 +1,4 @@
-"""The addresses at which LiteLLM asks because a model's name, or the environment, holds them."""
+"""Where LiteLLM asks for a model: the provider by its name, and addresses that the name or the environment holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from smol_kernel.memory.known_secrets import without_password
 
 _OF_AMAZON = re.compile(r"(?i)(?<![a-z0-9])arn:.*|(?<=agentcore/).*", re.DOTALL)
 """Of `bedrock/arn:…` and `bedrock/agentcore/…` that from whose parts LiteLLM makes the name of a host."""
+_BARE = {"openai": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "anthropic": re.compile("claude")}
+"""Of the providers that LiteLLM finds for names without one, those whose address a variable can change."""
 _VARIABLES = {"HUGGINGFACE": ("HF_API_BASE", "HUGGINGFACE_API_BASE")}
+
+
+def provider_of(name: str) -> str:
+    """The provider of a model; empty where its name names none and only LiteLLM knows it, or what is wrong."""
+    provider, slash, _ = name.partition("/")
+    return provider if slash else next((each for each, names in _BARE.items() if names.match(name)), "")
 
 
 def address_in(name: str) -> str | None:

@@ -153,12 +153,12 @@ class DemoModel(ScriptedModel):
     @staticmethod
     def knows(task: str) -> bool:
         """True if `task` is one of the shipped tasks. Asked by the fronts before a run begins."""
-        return _find(task) is not None
+        return demo_task(task) is not None
 
     def reply(self, number: int, messages: list[ChatMessage]) -> Reply:
         """The reply that follows in the script of the last task in `messages`."""
         place, text = _last_task(messages)
-        demo = DEMO_INSTRUCTION if place > 1 and text == DEMO_INSTRUCTION.task else _find(text)
+        demo = DEMO_INSTRUCTION if place > 1 and text == DEMO_INSTRUCTION.task else demo_task(text)
         if demo is None:
             raise ModelError(refusal(text))
         later = messages[place + 1 :]
@@ -182,7 +182,8 @@ def refusal(task: str) -> str:
     )
 
 
-def _find(task: str) -> DemoTask | None:
+def demo_task(task: str) -> DemoTask | None:
+    """The shipped task that `task` is, if it is one."""
     words = task.split()
     return next((demo for demo in DEMO_TASKS if demo.task.split() == words), None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import re
 import threading
 import warnings
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from smol_kernel.errors import MissingDependencyError, ModelError
 from smol_kernel.memory.known_secrets import keep_secret, without_password
 from smol_kernel.memory.loading import loading
 from smol_kernel.models import keys
-from smol_kernel.models.address_in_name import address_in, first_address_in, in_environment
+from smol_kernel.models.address_in_name import address_in, first_address_in, in_environment, provider_of
 from smol_kernel.models.api import ApiModel
 from smol_kernel.models.base import ADDRESSES
 from smol_kernel.models.failures import Target, no_key, read_failure
@@ -31,9 +30,6 @@ _FACTS: dict[str, str] = {
     "response_schema": "supports_response_schema",
 }
 _PARAMETERS = {"tools": "tools", "response_schema": "response_format"}
-_BARE = {"OPENAI": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "ANTHROPIC": re.compile("claude")}
-"""Providers that LiteLLM finds for names without one; before it is loaded these are known, whose address a variable can
-change."""
 _OF_A_REPLY = r"(?s)Pydantic serializer warnings:.* \[field_name='(content|arguments|tool_calls)'"
 _import_lock = threading.Lock()
 _module: Any = None
@@ -156,10 +152,7 @@ class LiteLLMModel(ApiModel):
         """As of any Model; an address that LiteLLM takes from the name or the environment was given as well."""
         if self.named_as and (first := first_address_in(self.litellm_name)):
             return first
-        provider, slash, _ = self.litellm_name.upper().partition("/")
-        if not slash:
-            provider = next((each for each, names in _BARE.items() if names.match(self.litellm_name)), "")
-        prefix = provider.removesuffix("_CHAT")  # ollama_chat
+        prefix = provider_of(self.litellm_name).upper().removesuffix("_CHAT")  # ollama_chat
         address = super().server_address
         if address is not None:
             return address

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
 from smol_kernel.memory.known_secrets import without_password
-from smol_kernel.models.address_in_name import address_in, first_address_in
+from smol_kernel.models.address_in_name import address_in, first_address_in, provider_of
 from smol_kernel.models.base import NOWHERE, Model
 from smol_kernel.models.cassette import MARK, MODE_VARIABLE, mode_of
 from smol_kernel.models.fallback import as_model
@@ -27,8 +26,6 @@ COMPATIBLE = frozenset(["openai", "text-completion-openai", "custom_openai", "op
 """Providers under which any server may be asked that speaks OpenAI's protocol."""
 _AT_OWN_ADDRESS = {"azure": ("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"), "azure_ai": ("AZURE_AI_API_BASE",)}
 """Providers that give each user an address of their own, and the variables that hold it."""
-_BARE = {"openai": re.compile(r"(gpt|chatgpt|o\d|ft:gpt)"), "anthropic": re.compile("claude")}
-"""Providers of names without one. Of others LiteLLM says what is wrong."""
 
 NO_MODEL = f"""No model is set, so nothing was run. Set one of:
   %agent model ollama/qwen3            for this notebook (any LiteLLM name)
@@ -68,9 +65,9 @@ def make_model(
     names = names or usual
     if not names:
         raise ConfigError(NO_MODEL)
-    there = {_provider(each) for each in (names if beside is None else beside or usual)}
+    there = {provider_of(each) for each in (names if beside is None else beside or usual)}
     return _made(
-        names, api_base, variables or {}, beside is None or {_provider(each) for each in names} <= there - {""}
+        names, api_base, variables or {}, beside is None or {provider_of(each) for each in names} <= there - {""}
     )
 
 
@@ -197,7 +194,7 @@ def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, An
     names = [each.removesuffix(MARK) for each in names]
     litellms = [each for each in names if each not in variables and each != DEMO]
     at_address = _asked_there(litellms, meant) if api_base else []
-    if api_base and not at_address and any(map(_provider, litellms)):
+    if api_base and not at_address and any(map(provider_of, litellms)):
         where = without_password(api_base)
         raise ConfigError(
             f"{litellms[0]}: its provider's key would go to {where}, the address of your own server (--api-base, "
@@ -212,7 +209,7 @@ def _made(names: Sequence[str], api_base: str | None, variables: Mapping[str, An
 def _asked_there(names: Sequence[str], meant: bool) -> list[str]:
     """Those of the names that a server's address is for: all where it is meant for them and they are of one provider,
     or have no other address, else the local ones, else those that are OpenAI-compatible."""
-    providers = [_provider(each) for each in names]
+    providers = [provider_of(each) for each in names]
     if len(set(providers)) == 1 and (meant or _has_no_address(providers[0])):
         return list(names)
     for kinds in (LOCAL, COMPATIBLE):
@@ -225,13 +222,6 @@ def _has_no_address(provider: str) -> bool:
     """Whether models of the provider are asked at a user's own address there, and none is set for it."""
     variables = _AT_OWN_ADDRESS.get(provider)
     return variables is not None and not any(map(os.environ.get, variables))
-
-
-def _provider(name: str) -> str:
-    provider, slash, _ = name.partition("/")
-    if slash:
-        return provider
-    return next((each for each, names in _BARE.items() if names.match(name)), "")
 
 
 def _make_model(name: str, api_base: str | None, variables: Mapping[str, Any]) -> Model:

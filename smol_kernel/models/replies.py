@@ -15,8 +15,13 @@ from typing import Any, TypeVar
 
 from smol_kernel.errors import ToolError
 from smol_kernel.events import ModelReplied
-from smol_kernel.memory.messages import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole
-from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.memory.messages import (
+    ChatMessage,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    MessageRole,
+    read_usage,
+)
 
 Text = TypeVar("Text", str, None)
 
@@ -290,7 +295,5 @@ def reply_of(event: ModelReplied) -> ChatMessage:
         )
         for call in event.tool_calls
     ]
-    usage = None
-    if event.input_tokens is not None:
-        usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
+    usage = None if event.input_tokens is None else read_usage(event)
     return ChatMessage(MessageRole.ASSISTANT, event.content, calls or None, token_usage=usage, cut_off=event.cut_off)

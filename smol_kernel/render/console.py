@@ -189,8 +189,7 @@ class ConsoleReader:
             self._print(error_text(step), style="red")
         if self._answer_shown:  # the facts of the run follow
             return
-        known = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
-        facts = [f"{event.seconds:.1f} s"] + ([counted(sum(known), "token")] if known else [])
+        facts = [f"{event.seconds:.1f} s"] + ([] if step.tokens is None else [counted(step.tokens, "token")])
         self._print(" · ".join(facts), style="dim")
         self._print()
 

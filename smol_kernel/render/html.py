@@ -15,7 +15,7 @@ from typing import Any
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, fixed, one_line, plain, plain_code, shorten
 from smol_kernel.render.prose import answer_words_html, inline_html, paragraphs_html
-from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord
+from smol_kernel.render.records import CallRecord, Note, PlanRecord, StepRecord, Totals
 from smol_kernel.render.sanitize import NO_FORMULAS, clean_html, output_html, picture_html, text_html
 from smol_kernel.render.style import BARRED, BEGUN, INDENTED, MORE_STYLE, STYLE
 from smol_kernel.render.text import is_trouble, note_text, remark_text, run_name
@@ -66,7 +66,7 @@ def step_html(step: StepRecord, *, open: bool, times: bool = True) -> str:
 
 
 def _step(step: StepRecord, body: str, open: bool, times: bool) -> str:
-    meta = _meta(step.seconds, step.input_tokens, step.output_tokens) if times else ""
+    meta = _meta(step) if times else ""
     mark = f'{step.number}<i class="smol-bare">.</i>'
     return _card(mark, f"{inline_html(step.title)}{remark_html(step)}", step.state, open, meta, body)
 
@@ -200,7 +200,7 @@ def ended_html(step: StepRecord) -> Iterator[str]:
 
 def _plan(plan: PlanRecord, times: bool) -> str:
     totals = plan.totals
-    meta = _meta(totals.seconds, totals.input_tokens, totals.output_tokens) if times else ""
+    meta = _meta(totals) if times else ""
     remark = " <small>stopped</small>" if plan.state == "interrupted" else ""
     return _card(
         '<span aria-hidden="true">≡</span>',
@@ -246,7 +246,7 @@ def run_facts(run: Transcript, times: bool = True) -> list[str]:
 def _brief(row: Row) -> str:
     if not isinstance(row, StepRecord) or row.state in ("thinking", "running"):
         return row_html(row)
-    meta = _meta(row.seconds, row.input_tokens, row.output_tokens)
+    meta = _meta(row)
     return _card(f"{row.number}", f"{inline_html(row.title)}{remark_html(row)}", row.state, False, meta, "")
 
 
@@ -258,10 +258,9 @@ def remark_html(step: StepRecord) -> str:
     return f" <small>{escape(remark)}</small>" if remark else ""
 
 
-def _meta(seconds: float, *tokens: int | None) -> str:
-    known = [count for count in tokens if count is not None]
-    parts = [f"{seconds:.1f} s"] if seconds else []
-    return " · ".join(parts + ([f"{sum(known):,} tok"] if known else []))
+def _meta(told: StepRecord | Totals) -> str:
+    parts = [f"{told.seconds:.1f} s"] if told.seconds else []
+    return " · ".join(parts + ([] if told.tokens is None else [f"{told.tokens:,} tok"]))
 
 
 def _calls(calls: list[CallRecord], times: bool, brief: bool) -> list[str]:

@@ -8,16 +8,7 @@ from bisect import bisect_right
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import fixed, in_columns, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
-from smol_kernel.render.text import (
-    call_text,
-    error_text,
-    head_facts,
-    note_text,
-    output_text,
-    remark_text,
-    run_name,
-    state_word,
-)
+from smol_kernel.render.text import head_facts, note_text, outcome_text, remark_text, run_name, state_word
 from smol_kernel.render.transcript import Row, Transcript
 
 _ACTIVE = re.compile(
@@ -187,8 +178,7 @@ def _step(step: StepRecord) -> list[str]:
     blocks += map(note_markdown, step.beforehand)
     if step.shown_code:
         blocks.append(fenced(shorten(plain_code(step.shown_code).strip("\n"), characters=20_000), "python"))
-    shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
-    text = "\n".join(filter(None, [*shown, error_text(step)]))
+    text = outcome_text(step)
     blocks += [fenced(text)] if text else []
     return blocks + beside_markdown(step)
 

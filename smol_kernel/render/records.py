@@ -197,8 +197,8 @@ class StepRecord:
     lost: list[str] = field(default_factory=list)
     observation: str = ""
     seconds: float = 0.0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    tokens: int | None = None
+    """Read and written together, as far as the model told."""
     repaired_in: int | None = None
     """For a step that failed: number of the next one that did not."""
 

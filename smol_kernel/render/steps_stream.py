@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel import events as ev
 from smol_kernel.errors import AgentError, AgentGenerationError
-from smol_kernel.memory.messages import ChatMessageStreamDelta
+from smol_kernel.memory.messages import ChatMessageStreamDelta, read_usage
 from smol_kernel.memory.rich_values import handle_agent_output_types
 from smol_kernel.memory.steps import ActionOutput, ActionStep, FinalAnswerStep, PlanningStep
-from smol_kernel.memory.usage import TokenUsage
 
 if TYPE_CHECKING:
     from smol_kernel.agents.running import RunnableAgent
@@ -42,8 +41,7 @@ def _drawn(events: Iterable[ev.Event], agent: RunnableAgent) -> Generator[Any]:
         if isinstance(event, ev.ModelDelta):
             yield ChatMessageStreamDelta(content=event.text)
         elif isinstance(event, ev.ModelReplied) and agent.stream_outputs and event.input_tokens is not None:
-            usage = TokenUsage(event.input_tokens, event.output_tokens or 0, event.cached_tokens or 0, event.cost)
-            yield ChatMessageStreamDelta(content="", token_usage=usage)
+            yield ChatMessageStreamDelta(content="", token_usage=read_usage(event))
         elif isinstance(event, ev.PlanMade) and isinstance(step, PlanningStep):
             yield step
         elif isinstance(event, ev.ActionProposed) and done is not None:

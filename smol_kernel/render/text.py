@@ -161,6 +161,12 @@ def error_text(step: StepRecord) -> str:
     return shorten("\n".join(lines), characters=OUTPUT_CHARACTERS)
 
 
+def outcome_text(step: StepRecord) -> str:
+    """All that came of the action: calls, outputs and the error."""
+    rows = [*map(call_text, step.calls), *map(output_text, step.outputs), error_text(step)]
+    return "\n".join(filter(None, rows))
+
+
 def facts_line(transcript: Transcript) -> str:
     """How the run ended and what it used, in a line. Unlike the account it differs from run to run."""
     word, steps = state_word(transcript.state), transcript.steps

@@ -249,7 +249,7 @@ class Transcript:
             step = step or self.step(event.step)
             step.reply, step.replied = event.content, True
             step.only_calls = bool(event.tool_calls)
-            step.input_tokens, step.output_tokens = event.input_tokens, event.output_tokens
+            step.tokens = Totals.of_all([event]).tokens
         elif step is not None and not step.replied:
             step.reply = ""  # what had streamed in belonged to this
 

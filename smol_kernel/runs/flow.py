@@ -160,20 +160,17 @@ class Flow(Definitions):
             self.assign(target, value)
 
     def _augment(self, node: ast.AugAssign) -> None:
-        if isinstance(node.target, ast.Name):
-            before = self.named(node.target.id)
-            value = self.value(node.value)
-            self.go_through(value)
-            self.touch(before)
+        target = node.target
+        before = self.named(target.id) if isinstance(target, ast.Name) else self.value(target)
+        value = self.value(node.value)
+        self.go_through(value)
+        self.touch(before)
+        if isinstance(target, ast.Name):
             for token in before:
                 token.holds |= items(value) - {token}
-            self.bind(node.target.id, before or self.holder(value))  # what cannot be changed becomes something new
+            self.bind(target.id, before or self.holder(value))  # what cannot be changed becomes something new
         else:
-            before = self.value(node.target)
-            value = self.value(node.value)
-            self.go_through(value)
-            self.touch(before)
-            self._stored(node.target, value)
+            self._stored(target, value)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:

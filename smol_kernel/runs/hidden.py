@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from smol_kernel.render.plain import listed
 from smol_kernel.runs.paths import imported, path_of
-from smol_kernel.runs.source import Source
+from smol_kernel.runs.source import nodes_of
 
 _NETWORK_NAMES = """
 requests httpx aiohttp urllib3 urllib.request http.client socket ftplib smtplib websocket websockets paramiko boto3
@@ -38,8 +38,7 @@ _SETTING = frozenset(["setdefault", "update", "pop"])
 
 def hidden_from(cells: Iterable[str]) -> str:
     """What the cells ask for and did not get in a box, as the end of a sentence; empty if they ask for nothing."""
-    bodies = [body for cell in cells if (body := Source(cell).body) is not None]
-    nodes = [node for body in bodies for node in ast.walk(ast.Module(body, []))]
+    nodes = nodes_of(cells)
     names = imported(nodes)
     paths = [(node, path_of(node, names)) for node in nodes if isinstance(node, (ast.Name, ast.Attribute))]
     said = ["the network"] if _asks_network(nodes, {path for _, path in paths}) else []

@@ -24,7 +24,7 @@ from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.names import bound_by
-from smol_kernel.runs.script import TABLES, Part, part_of, types_of
+from smol_kernel.runs.script import TABLES, Part, part_of, parts_of, types_of
 from smol_kernel.runs.slice import all_needed, is_beyond, read_part, removals
 
 LONGEST = 60.0
@@ -88,7 +88,7 @@ def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] |
     summaries = {name: summary for transcript, _ in runs for name, summary in transcript.inputs.items()}
     tools = list(dict.fromkeys(name for transcript, _ in runs for name in transcript.tools))
     earlier = _parts_before(runs[:-1])
-    latest = [part for step in own.steps if (part := part_of(step)) is not None]
+    latest = parts_of(own)
     parts = [*(each.part for each in earlier), *latest]
     types = types_of(summaries)
     if any(map(is_beyond, parts)) or _is_given_anew(runs, earlier, types, tools):

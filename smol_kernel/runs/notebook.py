@@ -32,11 +32,11 @@ from smol_kernel.render.markdown import (
 from smol_kernel.render.plain import fixed, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import Note, PlanRecord, StepRecord
 from smol_kernel.render.sanitize import is_base64, kept_html
-from smol_kernel.render.text import call_text, error_text, head_facts, output_text
+from smol_kernel.render.text import call_text, head_facts, outcome_text
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined
 from smol_kernel.runs.needs import need
-from smol_kernel.runs.script import part_of, read_names, settle_end
+from smol_kernel.runs.script import part_of, parts_of, read_names, settle_end
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -82,7 +82,7 @@ def opening(transcript: Transcript, made: Collection[str] = ()) -> str:
 
 def _needs(transcript: Transcript, made: Collection[str]) -> list[str]:
     """Variables handed in, and the tools that the code names."""
-    used = read_names(part for step in transcript.steps if (part := part_of(step))).every
+    used = read_names(parts_of(transcript)).every
     used |= {call.tool for step in transcript.steps for call in step.calls}
     lines = [
         f"- {name_markdown(name)}: {safe_markdown(one_line(summary, 2_000))}"
@@ -93,7 +93,7 @@ def _needs(transcript: Transcript, made: Collection[str]) -> list[str]:
 
 
 def _rows(transcript: Transcript) -> Iterator[NotebookNode]:
-    names = read_names(part for step in transcript.steps if (part := part_of(step)))
+    names = read_names(parts_of(transcript))
     count = 0
     for place, step in enumerate(transcript.rows, 1):
         if not isinstance(step, StepRecord):
@@ -128,8 +128,7 @@ def _as_text(step: StepRecord) -> Iterator[str]:
     if code := step.code or step.draft:
         yield "This step did not run to an end:"
         yield fenced(plain_code(code).strip("\n"), "python")
-    shown = [call_text(call) for call in step.calls] + [output_text(output) for output in step.outputs]
-    if text := "\n".join(filter(None, [*shown, error_text(step)])):
+    if text := outcome_text(step):
         yield fenced(text)
 
 

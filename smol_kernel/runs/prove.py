@@ -12,11 +12,12 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
-from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
+from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned, settled
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.settings import wants_box
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
@@ -26,6 +27,7 @@ from smol_kernel.runs.answer import defined_throughout
 from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.compared import READ_OTHERWISE, CellShown, RunShown, decoded, text_of
+from smol_kernel.runs.earlier import runs_before
 from smol_kernel.runs.failed_cells import failure
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
@@ -34,7 +36,7 @@ from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
-from smol_kernel.runs.recorded_box import to_read
+from smol_kernel.runs.recorded_box import recorded_box, to_read
 from smol_kernel.runs.same import pictures
 from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.turned import LATER, READS_DATES, TODAY, Turn, turns
@@ -42,6 +44,7 @@ from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
+    from smol_kernel.journal import Journal
 
 FRESH = 3
 """Children in which cells are tried that gave something else as a part, or whose sets and numbers cannot be turned."""
@@ -368,6 +371,11 @@ class Prover:
             written=self._shown.written.how,
             made=" and ".join(name for name, are_some in made.items() if are_some),
         )
+
+
+def prover_of(journal: Journal, events: Sequence[Event]) -> Prover:
+    """Proves the run of `events`, which the `journal` has, by its record alone."""
+    return Prover(settled(events), earlier=partial(runs_before, journal, events), **recorded_box(events))
 
 
 def _no_tool(*args: Any, **kwargs: Any) -> None:

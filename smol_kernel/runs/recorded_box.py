@@ -1,4 +1,4 @@
-"""What a proof takes of the box that a recorded run had. Called by `prove` and by what exports runs."""
+"""What a proof takes of the box that a recorded run had. Called by `prove`."""
 
 from __future__ import annotations
 

@@ -61,9 +61,8 @@ class Steps:
 
     def _step(self, run: Transcript, step: StepRecord) -> str:
         times = self.timeline.step(run.run, step.number)
-        tokens = [count for count in (step.input_tokens, step.output_tokens) if count is not None]
         meta = [seconds_text(times.seconds if times else step.seconds)]
-        meta += [f"{sum(tokens):,} tok"] if tokens else []
+        meta += [] if step.tokens is None else [f"{step.tokens:,} tok"]
         if times and (price := Totals.of_all(use.replied for use in times.models).cost_words):
             meta.append(price)
         title = inline_html(step.title) + remark_html(step)

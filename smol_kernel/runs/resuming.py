@@ -153,7 +153,7 @@ def prepare(
         more = "give a higher one" if taken >= limit else f"give a limit above {taken}, or none"
         raise ReplayError(f"run {summary.run} has {reached}: {more}, max_steps= (--max-steps)")
     begun = max((event.step for event in settled(events) if event.run == summary.run), default=0)
-    if max_steps is not None and at_least_one("max_steps", max_steps) < begun:
+    if max_steps is not None and max_steps < begun:
         raise ConfigError(f"max_steps is {max_steps}: run {summary.run} has begun {begun} steps: give that or more")
     seen = replace(started, run=copied_from or started.run)
     left_out: list[str] = []
@@ -246,7 +246,7 @@ def prepare_fork(
     common = {"run": summary.run, "step": step - (action is not None), "time": time.time()}
     if max_steps is None:
         max_steps = max(limit_of(event for event in events if event.run == summary.run), step + 1)
-    elif at_least_one("max_steps", max_steps) < step:
+    elif max_steps < step:
         raise ConfigError(f"max_steps is {max_steps}: the fork keeps {step} steps: give that or more")
     forked = replace(
         started,

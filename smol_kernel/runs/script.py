@@ -82,17 +82,18 @@ def script_cells(transcript: Transcript) -> list[ScriptCell]:
     `final_answer(x)` becomes a last expression; values shown by a repr with an address are hidden by a semicolon;
     an input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
-    return _cells(_parts(transcript), transcript, slice=False)
+    return _cells(parts_of(transcript), transcript, slice=False)
 
 
 def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, Written]:
     """The cells with only what the answer needs, None where that cannot be told; and what of the answer the model wrote
     down itself."""
-    needed, written = _needed(_parts(transcript), transcript)
+    needed, written = _needed(parts_of(transcript), transcript)
     return None if needed is None else _cells(needed, transcript, True), written
 
 
-def _parts(transcript: Transcript) -> list[Part]:
+def parts_of(transcript: Transcript) -> list[Part]:
+    """What its steps contribute."""
     return [part for step in transcript.steps if (part := part_of(step)) is not None]
 
 

@@ -71,7 +71,7 @@ def test_in_a_narrow_window_a_title_stands_beside_its_number(context):
 def test_in_a_narrow_window_seconds_and_tokens_end_where_the_title_does(context):
     page = context.new_page()
     page.set_viewport_size({"width": 240, "height": 600})
-    step = StepRecord(1, "ok", thought=LEFT_TO_RIGHT, code="x", seconds=1.5, input_tokens=1_000)
+    step = StepRecord(1, "ok", thought=LEFT_TO_RIGHT, code="x", seconds=1.5, tokens=1_000)
     page.set_content(f'{STYLE}<div class="smol-run smol">{row_html(step)}</div>')
     title, spent = (page.locator(part).bounding_box() for part in (".smol-t", ".smol-m"))
     assert spent["y"] > title["y"] and spent["x"] + spent["width"] == pytest.approx(title["x"] + title["width"], abs=1)

@@ -219,13 +219,13 @@ _ARCHITECTURES = {
 
 
 @cache
-def program(machine: str | None = None, set_id: bool = True) -> bytes:
+def program(set_id: bool = True) -> bytes:
     """The filter for this machine's architecture, as an array of struct sock_filter; without `set_id` no file can be
     given the bits by which it would run as its owner or group.
 
     Raises BoxUnavailableError for an architecture whose calls are not known here.
     """
-    machine = machine or platform.machine()
+    machine = platform.machine()
     here = _ARCHITECTURES.get(machine)
     if here is None:
         raise BoxUnavailableError(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, SmolError
-from smol_kernel.events import settled
 from smol_kernel.journal import Journal, RunSummary
 from smol_kernel.render.plain import counted, one_line
 from smol_kernel.render.run_line import run_lines
@@ -106,10 +104,8 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
-    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.proof import Proof
-    from smol_kernel.runs.prove import Prover
-    from smol_kernel.runs.recorded_box import recorded_box
+    from smol_kernel.runs.prove import prover_of
 
     target: Path = arguments.to
     form_of(target, script=arguments.script)  # what is wrong with the name is told first
@@ -123,8 +119,7 @@ def export_run(arguments: argparse.Namespace) -> int:
             raise FileExistsError
         script: bool | Proof = arguments.script
         if script and not arguments.no_proof:
-            earlier = partial(runs_before, journal, events)
-            script = Prover(settled(events), earlier=earlier, **recorded_box(events)).prove()
+            script = prover_of(journal, events).prove()
         export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.budget_options import add_limits_of_the_run, given_limits
+from smol_kernel.budget_options import add_going_on, given_limits
 from smol_kernel.config import RunOptions, builtin_tools, connect, recorded_start
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import RunStarted
@@ -53,19 +53,12 @@ def add_commands(commands: Any) -> None:
     resume.set_defaults(command=resume_run)
     for parser in (resume, fork):
         parser.add_argument("run", metavar="RUN", help=WHICH)
-        parser.add_argument("--model", "-m", metavar="NAME", help="the model to ask (default: the run's)")
-        parser.add_argument("--api-base", metavar="URL", help="address of your own model server")
-        parser.add_argument("--max-steps", type=int, metavar="N", help="steps of the run in all")
+        add_going_on(parser)
         parser.add_argument("--in", "-i", dest="inputs", action="append", default=[], metavar="NAME=FILE",
                             help="an input that is too large to be recorded")  # fmt: skip
         parser.add_argument("--mcp", action="append", default=[], metavar="SERVER",
                             help="an MCP server whose tools the run has")  # fmt: skip
-        parser.add_argument("--accept", action="store_true", help="go on although something does not replay the same")
-        parser.add_argument("--repeat", action="store_true",
-                            help="make a call again of which it is not known whether it was made, and give actions "
-                            "their hosts while they are run again")  # fmt: skip
         parser.add_argument("-o", "--out", dest="output", metavar="FILE", help="put the answer here")
-        add_limits_of_the_run(parser)
         add_save_files(parser, "RUN")
 
 

@@ -40,7 +40,7 @@ from smol_kernel.executors.stand_ins import IF_NAMED, STANDS_IN
 from smol_kernel.executors.values import decode
 from smol_kernel.memory.known_secrets import without_secret_words
 from smol_kernel.models.cassette import MARK
-from smol_kernel.models.demo import DEMO_TASKS, demo_data, refusal
+from smol_kernel.models.demo import demo_data, demo_task, refusal
 from smol_kernel.render.console import ConsoleReader, is_terminal
 from smol_kernel.render.plain import one_line
 from smol_kernel.render.text import state_word
@@ -196,10 +196,10 @@ does not look into it."""
 
 def demo_inputs(task: str) -> dict[str, Any]:
     """The table that a task of the demo is about. Raises ModelError for a task that its script does not know."""
-    for demo in DEMO_TASKS:
-        if demo.task.split() == task.split():
-            return {"df": demo_data(demo.data)}
-    raise ModelError(refusal(task))
+    demo = demo_task(task)
+    if demo is None:
+        raise ModelError(refusal(task))
+    return {"df": demo_data(demo.data)}
 
 
 def begin(
