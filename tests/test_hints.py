@@ -30,6 +30,9 @@ BOX = BoxSettings(limits=Limits(700 << 20, 64 << 20, 32 << 20, 100, 256, 3_600))
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     (folder / ".env").write_text("KEY=1")
+    (folder / "inside").mkdir()
+    for name, leads in (("data", "../big"), ("again", "inside"), (".kept", "../kept")):
+        (folder / name).symlink_to(leads)
     return folder
 
 
@@ -66,6 +69,10 @@ def child(folder):
         ("open('.env')", "Hidden files"),
         ("open('../other.csv')", "--mount PATH"),
         ("open('/srv/data/big.csv')", "--mount PATH"),
+        ("open('data/d.csv')", "leads elsewhere"),
+        ("open(os.path.abspath('again/../data/d.csv'))", "leads elsewhere"),
+        ("open('.kept/d.csv')", "Hidden files"),
+        ("open('again/nothing.csv')", None),
         ("open('nothing.csv')", None),
         ("1 / 0", None),
     ],
@@ -109,6 +116,38 @@ def test_where_this_machine_grants_less_than_the_box_that_is_told():
     assert "300 KiB in one (this machine's ulimit -f), " in limits
 
 
+def test_of_a_missing_module_it_is_told_where_to_look_and_not_whether_it_is_there(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "features.py").write_text("here = 1")
+    (tmp_path / "notebooks" / "linked.py").symlink_to("../src/features.py")
+    script = """
+        import sys
+        from smol_kernel.executors.kernel import KernelExecutor
+        def told(*codes, **options):
+            executor = KernelExecutor(box=True, **options)
+            try:
+                for code in codes:
+                    print((list(executor.run(code))[-1].traceback or "fine").splitlines()[-1])
+            finally:
+                executor.cleanup()
+        told("import src", "import linked")
+        told("import src", cwd="/tmp")
+        sys.path.append("..")
+        from src import features
+        told("from src import features", "import nowhere", "import src.features", "import json.nowhere")
+        told("from src import features", "import nowhere", mounts=[".."])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path / "notebooks", capture_output=True, text=True
+    )
+    before, linked, not_here, src, nowhere, features, part, *mounted = done.stdout.splitlines()
+    assert before == "ModuleNotFoundError: No module named 'src'" and "works is not shown in the box" in not_here
+    assert linked == src == nowhere == features and "--mount PATH" in src and str(tmp_path) not in done.stdout
+    assert part.startswith("ModuleNotFoundError: No module named 'json.nowhere'")
+    assert mounted == ["fine", "ModuleNotFoundError: No module named 'nowhere'"]
+
+
 NO_NAME = "Failed to resolve 'a.example' ([Errno -3] Temporary failure in name resolution)"
 TUNNEL = "HTTPSConnectionPool(host='a.example', port=443): ... OSError('Tunnel connection failed: 403 Forbidden')"
 
@@ -137,6 +176,7 @@ TUNNEL = "HTTPSConnectionPool(host='a.example', port=443): ... OSError('Tunnel c
         ("FileNotFoundError", "[Errno 2] No such file or directory: 'sub/../x.csv' -> 'y'", None),
         ("FileNotFoundError", "[Errno 2] No such file or directory: './out/plot.png'", None),
         ("FileNotFoundError", "[Errno 2] No such file or directory: '/bin/sh'", "no shell"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'no\0path\udc80'", None),
         ("FileNotFoundError", None, None),
         ("KeyError", "'disk'", None),
         ("ValueError", "could not convert string to float", None),
@@ -186,6 +226,7 @@ def test_nothing_of_the_message_is_repeated():
         "Read-only file system: {}",
     ):
         assert forged not in (hint("OSError", text.format(forged), BOX, "/work") or "")
+    assert hint("ModuleNotFoundError", f"No module named '{forged}'", BOX, "/work") is None
 
 
 def test_a_long_message_is_no_burden():

@@ -25,8 +25,9 @@ from smol_kernel.tools.checking import validate_tool_arguments as validate_tool_
 from smol_kernel.tools.definition import RESERVED_NAMES as RESERVED_NAMES
 from smol_kernel.tools.definition import check_definition, check_name
 from smol_kernel.tools.made_with import arguments
-from smol_kernel.tools.not_built import NotBuilt
+from smol_kernel.tools.not_built import NoTransfers
 from smol_kernel.tools.records import build, holds_record, to_plain
+from smol_kernel.tools.reloading import renew_on_reload
 from smol_kernel.tools.schema import PYTHON_NAMES, FunctionSchema, read_function
 
 
@@ -53,7 +54,7 @@ class _ToolType(ABCMeta):
         return built
 
 
-class Tool(metaclass=_ToolType):
+class Tool(NoTransfers, metaclass=_ToolType):
     """A function of the host that an action may call by name.
 
     Subclasses set the class attributes and define `forward`, whose parameters are the keys of `inputs`:
@@ -94,10 +95,6 @@ class Tool(metaclass=_ToolType):
     """What its constructor was given, as `made_with` keeps it."""
     _code: str | None = None
     """The source the tool was made from by `from_code`."""
-
-    from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes a file to upload")
-    from_space = from_gradio = NotBuilt("from_space() and from_gradio() are not built: call gradio_client in a @tool")
-    from_langchain = NotBuilt("from_langchain() is not built: call the tool's invoke() in a function with @tool")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a subclass's own may call it with anything, or not at all."""
@@ -286,6 +283,7 @@ class FunctionTool(Tool):
         self.threaded = threaded
         self._schema = schema
         self._records = {name: hint for name, hint in schema.hints.items() if holds_record(hint)}
+        renew_on_reload(FunctionTool)
 
     def __repr__(self) -> str:
         return f"<tool {self.signature}>"

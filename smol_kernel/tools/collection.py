@@ -8,13 +8,11 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.tools.base import Tool
-from smol_kernel.tools.not_built import NotBuilt
+from smol_kernel.tools.not_built import NoCollections
 
 
-class ToolCollection:
+class ToolCollection(NoCollections):
     """Tools as a whole: `CodeAgent(tools=[*collection.tools], …)`."""
-
-    from_hub = NotBuilt("from_hub() is not built: save the tools as files and load them with Tool.from_code()")
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools: list[Tool] = list(tools)

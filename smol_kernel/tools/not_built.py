@@ -33,13 +33,30 @@ _OURS: dict[int, Any] = {}
 
 
 class NotBuilt:
-    """A method of smolagents that is not here: to look it up is an AttributeError, which tells `what` to do instead."""
+    """A method of smolagents that is not here: to look it up is an AttributeError, which tells `what` to do instead.
+
+    It stands in a base of a public class: `%autoreload 3` looks up all that a class has itself.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
 
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
         raise AttributeError(f"{owner.__name__}: {self._what}")
+
+
+class NoTransfers:
+    """Ways by which smolagents' tools come and go that are not here."""
+
+    from_hub = push_to_hub = NotBuilt("from_hub() and push_to_hub() are not built: save() writes a file to upload")
+    from_space = from_gradio = NotBuilt("from_space() and from_gradio() are not built: call gradio_client in a @tool")
+    from_langchain = NotBuilt("from_langchain() is not built: call the tool's invoke() in a function with @tool")
+
+
+class NoCollections:
+    """The one by which its collections of tools come."""
+
+    from_hub = NotBuilt("from_hub() is not built: save the tools as files and load them with Tool.from_code()")
 
 
 class NameOfClass:

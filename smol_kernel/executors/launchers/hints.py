@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smol_kernel.executors.launchers.hidden import is_hidden
-from smol_kernel.executors.launchers.links import other_names
+from smol_kernel.executors.launchers.links import leads_out, other_names
+from smol_kernel.executors.launchers.project_path import imports_elsewhere
 from smol_kernel.executors.launchers.settings import BoxSettings, held_limit, size_in_words
 from smol_kernel.executors.launchers.view import host_home, is_shown
 from smol_kernel.executors.launchers.working_folder import holds
@@ -30,6 +31,7 @@ ffmpeg convert dot pdflatex xelatex pandoc tesseract nvidia-smi
 _PROGRAM_FOLDERS = ("/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/opt/homebrew/bin/")
 _is_linux = sys.platform == "linux"  # on macOS such a folder is shown
 _MISSING = re.compile(r"No such file or directory\b[^\n:]*: (?P<quote>b?['\"]?)(?P<path>[^\n'\"]+)")
+_NO_MODULE = re.compile(r"No module named '(?P<name>\w+)'")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,15 @@ class _Box:
             "means, or with a tool."
         )
 
+    def _is_elsewhere(self) -> bool:
+        """Whether it works in another folder than the user's program."""
+        return self.cwd is not None and _is_linux and not is_shown(self.cwd, host_home())
+
+    def _shown(self) -> list[str]:
+        """Folders and files of the user's that it shows."""
+        own = [self.cwd] if self.cwd and not self._is_elsewhere() else []
+        return [*own, *(mount.path for mount in self.settings.mounts)]
+
     def _real(self, path: str) -> str:
         """The path, which is not looked at, as a real one if it begins with another name of what is shown."""
         names = other_names(self.settings, self.cwd or "")
@@ -149,19 +160,41 @@ class _Box:
                 "Hidden files, and those that by their names hold keys or credentials, are not shown in the box. If it "
                 "is there and needed, ask the user for --mount PATH."
             )
+        if leads_out(whole, self._shown()):
+            return (
+                "Of this machine's files the box shows the working folder and what is mounted. A link on the way to "
+                "this one leads elsewhere. If it is needed, ask the user for --mount PATH of what the link leads to."
+            )
         elsewhere = os.path.isabs(path) or path.startswith("..")
         if any(holds(mount.path, whole) for mount in self.settings.mounts):
             return None
-        if (inside or not elsewhere) and self.cwd and _is_linux and not is_shown(self.cwd, host_home()):
-            return (
-                "The folder in which the user's program works is not shown in the box, which works in an empty one of "
-                "its own. If the file lies there, ask the user for --mount PATH, or to work in another folder."
-            )
+        if (inside or not elsewhere) and self._is_elsewhere():
+            return self.other_folder()
         if inside or not elsewhere:
             return None
         return (
             "Of this machine's files the box shows the working folder and what is mounted; home and /tmp are its own. "
             "If the file lies elsewhere, ask the user for --mount PATH."
+        )
+
+    def no_module(self, name: str) -> str | None:
+        """Of a module that is not found. Its name, which is the child's, is looked for only where the child sees all:
+        whether this machine has a module is not told."""
+        places = [os.path.join(self.cwd or "/", name + end) for end in ("", ".py")]
+        shown = self._shown()
+        if not imports_elsewhere(shown) and not any(leads_out(place, shown) for place in places):
+            return None
+        if self._is_elsewhere():
+            return self.other_folder()
+        return (
+            "Of the user's own modules the box has those in the working folder, in what is mounted, and those that are "
+            "installed. If this is one that lies elsewhere, ask the user for --mount PATH."
+        )
+
+    def other_folder(self) -> str:
+        return (
+            "The folder in which the user's program works is not shown in the box, which works in an empty one of "
+            "its own. If the file lies there, ask the user for --mount PATH, or to work in another folder."
         )
 
     def worker(self) -> str:
@@ -212,6 +245,9 @@ def hint(error_type: str | None, message: str | None, settings: BoxSettings, cwd
     for pattern, told in _BY_TEXT:
         if pattern.search(message):
             return told(box)
+    if error_type == "ModuleNotFoundError":
+        unknown = _NO_MODULE.fullmatch(message)
+        return box.no_module(unknown["name"]) if unknown else None
     missing = _MISSING.search(message)
     return box.missing(missing["path"]) if missing else None
 

@@ -176,6 +176,11 @@ def interpreter(
     return _known[key]
 
 
+def installed_in() -> set[str]:
+    """Folders from which the interpreters import that were asked: of packages, those of PYTHONPATH, editable ones."""
+    return {os.path.realpath(each) for facts in [*_known.values()] for each in facts["path"]}
+
+
 def _asked(python: str, given: dict[str, str], paths: str, writable: Sequence[str]) -> dict[str, Any]:
     folders = [os.path.join("/", each) for each in paths.split(os.pathsep) if each]  # it is asked there
     safe = [each for each in folders if not may_be_written(os.path.realpath(each), writable)]

@@ -16,8 +16,9 @@ MOST = 40
 """As many the system follows, see path_resolution(7)."""
 
 
-def links_to(path: str) -> tuple[str, dict[str, str]]:
-    """The real path of an absolute one, and by its real place what each link leads to that is followed on the way."""
+def links_to(path: str, within: Collection[str] = ("/",)) -> tuple[str, dict[str, str]]:
+    """The real path of an absolute one, and by its real place what each link leads to that is followed on the way. No
+    link is looked at but those in the folders `within`."""
     here, found, follow = "/", dict[str, str](), path.split("/")[::-1]
     hops = 0
     while follow:
@@ -27,8 +28,8 @@ def links_to(path: str) -> tuple[str, dict[str, str]]:
         elif name not in ("", "."):
             place = os.path.join(here, name)
             try:
-                target = os.readlink(place) if hops < MOST else ""
-            except OSError:
+                target = os.readlink(place) if hops < MOST and any(holds(each, place) for each in within) else ""
+            except (OSError, ValueError):  # no path at all: a child may have written it
                 target = ""
             if target:
                 hops += 1
@@ -38,6 +39,12 @@ def links_to(path: str) -> tuple[str, dict[str, str]]:
             else:
                 here = place
     return here, found
+
+
+def leads_out(path: str, shown: Collection[str]) -> bool:
+    """Whether the path begins in one of these folders, and a link in them leads to what lies in none of them."""
+    real, _ = links_to(path, shown)
+    return any(holds(each, path) for each in shown) and not any(holds(each, real) for each in shown)
 
 
 def other_names(settings: BoxSettings, cwd: str, named: str | Path | None = None) -> dict[str, str]:

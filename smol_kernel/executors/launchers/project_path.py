@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from smol_kernel.executors.launchers.host_imports import is_library
+from smol_kernel.executors.launchers.interpreter import installed_in
 from smol_kernel.executors.launchers.working_folder import holds
 
 VARIABLE = "SMOL_PROJECT_PATH"
@@ -25,14 +27,35 @@ def with_project_path(
     prefixes = [os.path.realpath(each) for each in (*prefixes, sys.prefix, sys.base_prefix, sys.exec_prefix)]
     own = [
         path
-        for path in dict.fromkeys(os.path.realpath(each) for each in [*sys.path] if each)
+        for path in _own_path()
         if path != cwd
         and os.pathsep not in path
-        and any(holds(folder, path) and not _is_hidden(path, folder) for folder in shown)
+        and _is_among(path, shown)
         and not any(holds(prefix, path) for prefix in prefixes)
         and os.path.isdir(path)
     ]
     return {**environment, **({VARIABLE: os.pathsep.join(own)} if own else {})}
+
+
+def imports_elsewhere(shown: Collection[str]) -> bool:
+    """Whether this process imports modules of the user's own from a folder that is in none of those `shown`."""
+    installed = installed_in()
+    try:
+        own = [*_own_path(), *(os.getcwd() for each in [*sys.path] if not each)]
+    except FileNotFoundError:  # the current folder is gone
+        return False
+    return any(
+        os.path.isdir(path) and not (_is_among(path, shown) or path in installed or is_library(path)) for path in own
+    )
+
+
+def _own_path() -> list[str]:
+    """The folders that are named in the path of this process, by real paths."""
+    return [*dict.fromkeys(os.path.realpath(each) for each in [*sys.path] if each)]
+
+
+def _is_among(path: str, shown: Iterable[str]) -> bool:
+    return any(holds(folder, path) and not _is_hidden(path, folder) for folder in shown)
 
 
 def _is_hidden(path: str, folder: str) -> bool:
