@@ -106,7 +106,7 @@ class AgentCell:
         self._inputs = namespace.inputs(options.inputs, variables)
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
-        self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
+        self._answer_name = namespace.answer_name(options.output, self._inputs, variables)
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
         magics.tell_unseen()
         try:

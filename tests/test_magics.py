@@ -123,6 +123,18 @@ def test_without_continue_conversation_and_namespace_are_fresh(shell):
     assert "first question" not in str(model.requests[-1])
 
 
+def test_names_are_those_that_python_reads(shell):
+    written, read = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+    shell.run_cell(f"{written} = 20")
+    shell.user_ns["m"] = ScriptedModel([f"<code>\nfinal_answer({written} + 1)\n</code>"] * 3)
+    assert error_of(shell, f"%%agent --model m --in {written},{read} -o k{written}\nadd") is None
+    assert shell.run_cell(f"k{written}").result == 21
+    assert error_of(shell, f"%agent fork --step 0 --model m -o n{written}") is None
+    assert shell.run_cell(f"n{written}").result == 21
+    error = error_of(shell, f"%%agent --model m --in {written} -o {read}\nadd")
+    assert isinstance(error, CellError) and "choose another name" in str(error)
+
+
 def test_py_runs_in_the_child_of_the_agent(shell, capsys):
     shell.user_ns["m"] = ScriptedModel(["<code>\nkept = 41\nfinal_answer(kept)\n</code>"])
     assert error_of(shell, "%%agent --model m\nkeep it") is None
