@@ -50,6 +50,17 @@ def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]
     return found
 
 
+def check_no_tools(inputs: Iterable[str], agent: MultiStepAgent) -> None:
+    """Raise ConfigError for a variable with the name of something that actions of `agent` can call."""
+    from smol_kernel.agents.managed_agent import functions
+    from smol_kernel.executors.tool_specs import check_variable
+
+    if agent.writes_code:
+        called = functions(agent)
+        for name in inputs:
+            check_variable(name, called)
+
+
 def images(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
     """The images that `names` are: variables, else files. Raises CellError for one that is neither."""
     return [_image(name, namespace) for name in names]

@@ -50,7 +50,7 @@ class ResumedCell(AgentCell):
     def __init__(self, magics: SmolMagic, chosen: Any) -> None:
         self._begin(magics, magics.settings())
         self._answer_name = namespace.answer_name(chosen.output, [], self._shell.user_ns)
-        self._lives = self._taken_over = False
+        self._lives = False
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:

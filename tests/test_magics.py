@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
@@ -121,6 +122,37 @@ def test_without_continue_conversation_and_namespace_are_fresh(shell):
     assert error_of(shell, "%%agent --model m -o answer\nsecond question") is None
     assert shell.user_ns["answer"] is False
     assert "first question" not in str(model.requests[-1])
+
+
+REFUSED = {
+    "an input that cannot cross": ("--in bad", "can neither cross nor be pickled"),
+    "a tool's name": ("--in price", "variable 'price' has the name of a tool"),
+}
+
+
+@pytest.mark.parametrize("by", ["agent", "py"])
+@pytest.mark.parametrize(("line", "says"), REFUSED.values(), ids=list(REFUSED))
+def test_a_cell_that_is_refused_before_the_model_is_asked_leaves_the_conversation(shell, capsys, line, says, by):
+    @tool
+    def price() -> int:
+        """Gives it."""
+        return 1
+
+    makes = "kept = 41\nopen('made.txt', 'w').write('mine')"
+    shell.user_ns |= {"bad": pd.DataFrame({"o": [threading.Lock()]}), "price": 3, "p": price}
+    if by == "agent":
+        shell.user_ns["m"] = ScriptedModel([f"<code>\n{makes}\nfinal_answer(kept)\n</code>"])
+        assert error_of(shell, "%%agent --model m\nkeep it") is None
+    else:
+        assert error_of(shell, f"%%py\n{makes}") is None
+    shell.user_ns["m"] = model = ScriptedModel(["<code>\nfinal_answer(kept + 1)\n</code>"])
+    assert says in str(error_of(shell, f"%%agent --model m {line}\nlook"))
+    capsys.readouterr()
+    assert error_of(shell, "%agent files") is None
+    assert "made.txt" in capsys.readouterr().out
+    assert error_of(shell, "%%agent --continue --model m -o answer\ngo on") is None
+    assert shell.user_ns["answer"] == 42
+    assert ("keep it" in str(model.requests[-1])) is (by == "agent") and "look" not in str(model.requests[-1])
 
 
 def test_names_are_those_that_python_reads(shell):
