@@ -108,7 +108,9 @@ class AgentCell:
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, self._inputs, variables)
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
-        magics.tell_unseen()
+        offered = magics.tell_unseen()
+        if options.continued and self._session.is_empty and not self._in_agent_kernel:  # there each task goes on
+            magics.tell_anew(offered)
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)

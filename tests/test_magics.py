@@ -124,6 +124,30 @@ def test_without_continue_conversation_and_namespace_are_fresh(shell):
     assert "first question" not in str(model.requests[-1])
 
 
+@pytest.mark.parametrize("ended", ["restarted", "stopped", "out of steps", "never"])
+def test_to_continue_where_there_is_no_conversation_says_so_and_what_goes_on(shell, capsys, monkeypatch, ended):
+    monkeypatch.setenv("JPY_SESSION_NAME", "here.ipynb")
+    run = ""
+    if ended != "never":
+        shell.user_ns["m"] = ScriptedModel(["<code>\nkept = 41\n</code>", "<code>\nfinal_answer(kept)\n</code>"])
+        line = "--max-steps 1" if ended == "out of steps" else ""
+        assert error_of(shell, f"%%agent --model m {line}\nfirst") is None
+        run = shell.smol_session.last.run
+        for cell in ("%agent stop",) if ended == "stopped" else ("%unload_ext smol_magic", "%load_ext smol_magic"):
+            assert error_of(shell, cell) is None
+    shell.user_ns["m"] = ScriptedModel(["<code>\nfinal_answer('kept' in globals())\n</code>"] * 2)
+    capsys.readouterr()
+    assert error_of(shell, "%%agent --continue --model m --no-write -o answer\nsecond") is None
+    told = capsys.readouterr().out
+    assert shell.user_ns["answer"] is False
+    assert told.startswith("--continue: there is no conversation here to go on with; a new one begins.\n")
+    goes_on = {"never": "", "out of steps": f"%agent resume {run} --max-steps N\n"}
+    assert goes_on.get(ended, f'%agent fork {run} --instruction "…"\n') in told
+    assert ("%agent" in told) is (ended != "never")
+    assert error_of(shell, "%%agent --continue --no-write\nthird") is None
+    assert "no conversation" not in capsys.readouterr().out
+
+
 REFUSED = {
     "an input that cannot cross": ("--in bad", "can neither cross nor be pickled"),
     "a tool's name": ("--in price", "variable 'price' has the name of a tool"),
