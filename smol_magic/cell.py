@@ -16,7 +16,7 @@ from IPython.display import display
 
 from smol_kernel.config import RunOptions
 from smol_kernel.errors import IN_CIRCLES, AgentGenerationError, BoxUnavailableError, ConfigError, SmolError
-from smol_kernel.events import Event, RunStarted
+from smol_kernel.events import Event, InputsDigested, RunFinished, RunStarted
 from smol_kernel.executors.values import decode
 from smol_kernel.models.base import Model
 from smol_kernel.models.demo import DemoModel, refusal
@@ -106,14 +106,18 @@ class AgentCell:
         self._inputs = namespace.inputs(options.inputs, variables)
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
-        self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
+        self._answer_name = namespace.answer_name(options.output, self._inputs, variables)
         self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
-        magics.tell_unseen()
+        offered = magics.tell_unseen()
+        if options.continued and self._session.is_empty and not self._in_agent_kernel:  # there each task goes on
+            magics.tell_anew(offered)
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
             own, mcp = namespace.tools(variables), self._session.mcp_tools(options.mcp)
             self._agent = self._session.agent_for(options, model, [*own, *mcp], agents)
+            self._taken_over = self._session.agent is self._agent
+            namespace.check_no_tools(self._inputs, self._agent)
         except SmolError as error:
             raise CellError(str(error)) from None
         self._given = namespace.given(options, self._agent, own, mcp, agents, variables)
@@ -125,6 +129,8 @@ class AgentCell:
         self._place = Place.of(self._shell)
         self._in_agent_kernel = front(self._shell) == "agent-kernel"
         self._transcript, self._stopping = Transcript(), False
+        self._taken_over = False
+        """Whether the agent is that of the session's conversation."""
         self._run = secrets.token_hex(4)
         self._account_seen = False  # the page that sent the cell has said that it shows the account
         self._account_bytes = 0
@@ -162,7 +168,8 @@ class AgentCell:
                 self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
 
     def _events(self) -> Iterator[Event]:
-        return self._agent.run_events(
+        """The run is a new conversation of the notebook once it can begin: until then that is as it was."""
+        events = self._agent.run_events(
             self._task,
             reset=not self._options.continued,
             images=self._images or None,
@@ -171,6 +178,16 @@ class AgentCell:
             origin={**self._origin(), **self._given},
             run_id=self._run,
         )
+        try:
+            for event in events:
+                refused = isinstance(event, RunFinished) and event.state == "error"
+                if not (self._taken_over or refused or isinstance(event, RunStarted | InputsDigested)):
+                    self._taken_over = True
+                    self._session.begin(self._agent, self._options)
+                yield event
+        finally:
+            if not self._taken_over and (executor := getattr(self._agent, "python_executor", None)) is not None:
+                executor.cleanup()
 
     def _origin(self) -> dict[str, Any]:
         """Where the run is started, and what its cell wants of the finished work, which one that takes it up keeps."""
@@ -289,7 +306,7 @@ class AgentCell:
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
             raise Stopped(f"The agent was stopped. {how} goes on from here.")
-        if isinstance(failure, BoxUnavailableError):
+        if isinstance(failure, BoxUnavailableError) and self._taken_over:
             self._session.drop_executor()
         if failure is not None and not isinstance(failure, SmolError):
             raise failure

@@ -10,6 +10,7 @@ import difflib
 import inspect
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,9 @@ class SmolMagic(Magics):
         except ConfigError as error:
             raise CellError(f"%%agent: {error}") from None
 
-    def tell_unseen(self) -> None:
-        """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off."""
+    def tell_unseen(self) -> list[str]:
+        """Offer the runs of this notebook whose page was closed or reloaded before they ended, or cut off; gives those
+        that are named."""
         from smol_kernel.render.plain import one_line
         from smol_kernel.render.run_line import run_state
 
@@ -167,6 +169,17 @@ class SmolMagic(Magics):
             print(f"An earlier run here {how}: “{task}”.\n  Its account: %agent show {run.run}{then}")
         if len(missed) > MOST_OFFERED:
             print(f"… and {len(missed) - MOST_OFFERED} more before: %agent runs")
+        return [run.run for run in missed[:MOST_OFFERED]]
+
+    def tell_anew(self, offered: Sequence[str]) -> None:
+        """Say that there is nothing that `--continue` could go on with, and what goes on with the last run of this
+        notebook, unless that was `offered`."""
+        print("--continue: there is no conversation here to go on with; a new one begins.")
+        last = self.session.last or self.session.last_before()
+        if last is not None and last.state == "success":
+            print(f'  To go on from the last run: %agent fork {last.run} --instruction "…"')
+        elif last is not None and last.state != "running" and last.run not in offered:
+            print(f"  The last run is {last.run}{to_go_on(last.state, last.run)}")
 
     # -- the commands of %agent
 

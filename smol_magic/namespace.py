@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ _ITS_HISTORY = re.compile(r"_+|_i{1,3}|_i?\d+|_[dio]h|__\w+__")
 """Names under which IPython keeps what was typed and shown, and those of Python."""
 
 
+def as_python_reads(name: str) -> str:
+    """A name as Python reads it in code: the micro sign `µ` as the Greek letter."""
+    return unicodedata.normalize("NFKC", name)
+
+
 def variables(namespace: Mapping[str, Any]) -> list[str]:
     """The names that a person gave."""
     return [name for name in namespace if not name.startswith("_") and name not in _OF_IPYTHON]
@@ -35,13 +41,24 @@ def inputs(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]
     from smol_kernel.config import TAKEN_NAMES
 
     found = {}
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys(map(as_python_reads, names)):
         if name in TAKEN_NAMES:
             why = f"actions need this name for something else ({TAKEN_NAMES[name]})"
             raise CellError(f"--in {name}: {why}. Give the variable another name.")
         found[name] = _variable(name, namespace, f"--in {name}")
         _check_crosses(name, found[name])
     return found
+
+
+def check_no_tools(inputs: Iterable[str], agent: MultiStepAgent) -> None:
+    """Raise ConfigError for a variable with the name of something that actions of `agent` can call."""
+    from smol_kernel.agents.managed_agent import functions
+    from smol_kernel.executors.tool_specs import check_variable
+
+    if agent.writes_code:
+        called = functions(agent)
+        for name in inputs:
+            check_variable(name, called)
 
 
 def images(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
@@ -56,9 +73,10 @@ def _image(name: str, namespace: Mapping[str, Any]) -> Any:
     from smol_kernel.memory.rich_values import AgentImage
 
     try:
-        if name not in namespace:
+        variable = as_python_reads(name)
+        if variable not in namespace:
             return read_image(Path(name).expanduser(), f"--image {name}")
-        value = namespace[name]
+        value = namespace[variable]
         if isinstance(value, str | Path):
             return read_image(Path(value).expanduser(), f"--image {name}")
         if not isinstance(value, bytes) and not hasattr(value, "__array_interface__"):  # PIL's images have it too
@@ -86,6 +104,7 @@ def agents(names: Iterable[str], namespace: Mapping[str, Any]) -> list[Any]:
 
 
 def _variable(name: str, namespace: Mapping[str, Any], option: str) -> Any:
+    name = as_python_reads(name)
     if name not in namespace:
         known = variables(namespace)
         same = [each for each in known if each.lower() == name.lower()]
@@ -143,7 +162,7 @@ def given(
 
 
 def answer_name(name: str | None, given: Iterable[str], namespace: Mapping[str, Any]) -> str | None:
-    """`name`, checked: a Python name that is neither taken nor also handed in (the cell could not be run twice)."""
+    """`name` as Python reads it, checked: one that is neither taken nor handed in (the cell could not be run twice)."""
     from smol_kernel.agents.managed_agent import AgentRecipe
     from smol_kernel.agents.multi_step import MultiStepAgent
     from smol_kernel.config import TAKEN_NAMES
@@ -152,6 +171,7 @@ def answer_name(name: str | None, given: Iterable[str], namespace: Mapping[str, 
 
     if name is None:
         return None
+    name = as_python_reads(name)
     if not name.isidentifier() or keyword.iskeyword(name):
         raise CellError(f"-o {name}: {name!r} is not a Python name; write for instance -o answer")
     if name in given:

@@ -50,8 +50,7 @@ class ResumedCell(AgentCell):
     def __init__(self, magics: SmolMagic, chosen: Any) -> None:
         self._begin(magics, magics.settings())
         self._answer_name = namespace.answer_name(chosen.output, [], self._shell.user_ns)
-        self._inputs: dict[str, Any] = {}
-        self._lives = self._taken_over = False
+        self._lives = False
         try:
             self._resumption = self._prepared(magics, chosen)
         except SmolError as error:
@@ -59,6 +58,8 @@ class ResumedCell(AgentCell):
         self._agent = self._resumption.agent
         self._executor = getattr(self._agent, "python_executor", None)
         self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
+        began_with = self._resumption.options["additional_args"]
+        self._inputs = {name: value for name, value in began_with.items() if value is self._shell.user_ns.get(name)}
         self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name, self._shell.user_ns)
         self._view = make_view(
             self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=self._options.prove_cell
@@ -107,7 +108,6 @@ class ResumedCell(AgentCell):
         tools += builtin_tools(replace(self._options, **options_of_interpreter(conversation)), names, tools)
         agents = {name: variables[name] for name in names if _is_agent(variables.get(name))}
         given = dict.fromkeys(name for each in conversation for name in each.inputs)
-        self._inputs = {name: variables[name] for name in started.inputs if name in variables}
         self._lives = lives = chosen.command == "resume" and session.has_child_of(run)
         more: dict[str, Any]
         if chosen.command == "fork":
@@ -121,6 +121,7 @@ class ResumedCell(AgentCell):
             tools=tools,
             journal=journal,
             additional_args={name: variables[name] for name in given if name in variables},
+            inputs_found=True,
             max_steps=chosen.max_steps,
             limits=given_limits(chosen),
             accept=chosen.accept,

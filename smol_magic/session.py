@@ -155,7 +155,8 @@ class Session:
     def agent_for(
         self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
     ) -> MultiStepAgent:
-        """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child.
+        """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child;
+        else it is that of the conversation from now on only if there is none yet, and with `begin` if there is.
 
         Raises SmolError where the options do not serve: a child that runs keeps the box it was started in.
         """
@@ -173,10 +174,7 @@ class Session:
                     f"({'not isolated' if running.isolation == 'none' else running.isolation}) and keeps them. Leave "
                     f"them out, or begin anew: without --continue, or after %agent stop"
                 )
-        if not options.continued:
-            self.end_child()
-            self._have_executor(getattr(fresh, "python_executor", None), fresh)
-        elif known is not None:
+        if options.continued and known is not None:
             fresh.memory.steps = list(known.memory.steps)
             fresh.life.run_id = known.life.run_id
             if type(known) is type(fresh) and not fresh.writes_code:
@@ -188,14 +186,28 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
-        told = options.model_told or options.address_told or options.cassette_told
-        self.model_told = told or (options.continued and self.model_told)
-        self.agent = fresh
+        if options.continued or self.is_empty:
+            self.begin(fresh, options)
         return fresh
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a conversation nor a child."""
+        return self.agent is None and self._executor is None
+
+    def begin(self, agent: MultiStepAgent, options: RunOptions) -> None:
+        """Have `agent`, which was made for these options, be that of the conversation; the one before ends, unless it
+        is continued."""
+        if not options.continued:
+            self.end_child()
+            self._have_executor(getattr(agent, "python_executor", None), agent)
+        told = options.model_told or options.address_told or options.cassette_told
+        self.model_told = told or (options.continued and self.model_told)
+        self.agent = agent
+
     def has_child_of(self, run: str) -> bool:
-        """Whether the last run here was this one, and its child still lives."""
-        return self.last is not None and self.last.run == run and bool(getattr(self._executor, "started", False))
+        """Whether the conversation here is at this run, and its child still lives."""
+        return self.agent is not None and self.agent.run_id == run and bool(getattr(self._executor, "started", False))
 
     def take_over(self, agent: MultiStepAgent, executor: PythonExecutor | None, *, keep_child: bool) -> None:
         """Have `agent` be that of the conversation, in its own child or in the one that is there. `executor` is its

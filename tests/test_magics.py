@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
@@ -121,6 +122,73 @@ def test_without_continue_conversation_and_namespace_are_fresh(shell):
     assert error_of(shell, "%%agent --model m -o answer\nsecond question") is None
     assert shell.user_ns["answer"] is False
     assert "first question" not in str(model.requests[-1])
+
+
+@pytest.mark.parametrize("ended", ["restarted", "stopped", "out of steps", "never"])
+def test_to_continue_where_there_is_no_conversation_says_so_and_what_goes_on(shell, capsys, monkeypatch, ended):
+    monkeypatch.setenv("JPY_SESSION_NAME", "here.ipynb")
+    run = ""
+    if ended != "never":
+        shell.user_ns["m"] = ScriptedModel(["<code>\nkept = 41\n</code>", "<code>\nfinal_answer(kept)\n</code>"])
+        line = "--max-steps 1" if ended == "out of steps" else ""
+        assert error_of(shell, f"%%agent --model m {line}\nfirst") is None
+        run = shell.smol_session.last.run
+        for cell in ("%agent stop",) if ended == "stopped" else ("%unload_ext smol_magic", "%load_ext smol_magic"):
+            assert error_of(shell, cell) is None
+    shell.user_ns["m"] = ScriptedModel(["<code>\nfinal_answer('kept' in globals())\n</code>"] * 2)
+    capsys.readouterr()
+    assert error_of(shell, "%%agent --continue --model m --no-write -o answer\nsecond") is None
+    told = capsys.readouterr().out
+    assert shell.user_ns["answer"] is False
+    assert told.startswith("--continue: there is no conversation here to go on with; a new one begins.\n")
+    goes_on = {"never": "", "out of steps": f"%agent resume {run} --max-steps N\n"}
+    assert goes_on.get(ended, f'%agent fork {run} --instruction "…"\n') in told
+    assert ("%agent" in told) is (ended != "never")
+    assert error_of(shell, "%%agent --continue --no-write\nthird") is None
+    assert "no conversation" not in capsys.readouterr().out
+
+
+REFUSED = {
+    "an input that cannot cross": ("--in bad", "can neither cross nor be pickled"),
+    "a tool's name": ("--in price", "variable 'price' has the name of a tool"),
+}
+
+
+@pytest.mark.parametrize("by", ["agent", "py"])
+@pytest.mark.parametrize(("line", "says"), REFUSED.values(), ids=list(REFUSED))
+def test_a_cell_that_is_refused_before_the_model_is_asked_leaves_the_conversation(shell, capsys, line, says, by):
+    @tool
+    def price() -> int:
+        """Gives it."""
+        return 1
+
+    makes = "kept = 41\nopen('made.txt', 'w').write('mine')"
+    shell.user_ns |= {"bad": pd.DataFrame({"o": [threading.Lock()]}), "price": 3, "p": price}
+    if by == "agent":
+        shell.user_ns["m"] = ScriptedModel([f"<code>\n{makes}\nfinal_answer(kept)\n</code>"])
+        assert error_of(shell, "%%agent --model m\nkeep it") is None
+    else:
+        assert error_of(shell, f"%%py\n{makes}") is None
+    shell.user_ns["m"] = model = ScriptedModel(["<code>\nfinal_answer(kept + 1)\n</code>"])
+    assert says in str(error_of(shell, f"%%agent --model m {line}\nlook"))
+    capsys.readouterr()
+    assert error_of(shell, "%agent files") is None
+    assert "made.txt" in capsys.readouterr().out
+    assert error_of(shell, "%%agent --continue --model m -o answer\ngo on") is None
+    assert shell.user_ns["answer"] == 42
+    assert ("keep it" in str(model.requests[-1])) is (by == "agent") and "look" not in str(model.requests[-1])
+
+
+def test_names_are_those_that_python_reads(shell):
+    written, read = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+    shell.run_cell(f"{written} = 20")
+    shell.user_ns["m"] = ScriptedModel([f"<code>\nfinal_answer({written} + 1)\n</code>"] * 3)
+    assert error_of(shell, f"%%agent --model m --in {written},{read} -o k{written}\nadd") is None
+    assert shell.run_cell(f"k{written}").result == 21
+    assert error_of(shell, f"%agent fork --step 0 --model m -o n{written}") is None
+    assert shell.run_cell(f"n{written}").result == 21
+    error = error_of(shell, f"%%agent --model m --in {written} -o {read}\nadd")
+    assert isinstance(error, CellError) and "choose another name" in str(error)
 
 
 def test_py_runs_in_the_child_of_the_agent(shell, capsys):

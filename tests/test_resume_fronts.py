@@ -6,13 +6,14 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from loaded_shell import loaded_shell
 from model_server import ModelServer, Status, Text
-from scripted_replies import code
+from scripted_replies import call, code, final
 
 from smol_kernel import CodeAgent, FallbackModel, LiteLLMModel, OpenAIServerModel, ScriptedModel, tool
 from smol_kernel.errors import ConfigError
@@ -142,6 +143,54 @@ def test_a_run_that_goes_on_is_proved_with_the_large_input_of_the_notebook_as_is
     assert shell.run_cell("%agent resume --model m --max-steps 3 -o answer").success
     assert shell.user_ns["answer"] == shell.user_ns["big"].a.sum() + 1
     assert ("Proved" in shell.rl_next_input) is proves
+
+
+@pytest.mark.parametrize("command", ["resume", "fork --step 1"])
+@pytest.mark.parametrize("follow_up", [False, True])
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_input_that_has_changed_is_as_it_was_then(shell, capsys, command, follow_up, ended):
+    shell.run_line_magic("config", "SmolMagic.prove = True")
+    shell.user_ns["df"] = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    if follow_up:
+        shell.user_ns["m"] = ScriptedModel([code("n = len(df)\nfinal_answer(n)")])
+        assert shell.run_cell("%%agent --model m --in df\ncount").success
+    shell.user_ns["m"] = ScriptedModel([code("s = float(df.x.sum())\nprint(s)"), "best"])
+    line = "--continue" if follow_up else "--in df"
+    assert shell.run_cell(f"%%agent --model m {line} --max-steps 1\nadd").success
+    shell.user_ns["df"]["x"] *= 10
+    if ended:
+        shell.run_cell("%agent stop")
+    shell.user_ns["m"] = ScriptedModel([code("final_answer(float(df.x.max()) + s)")])
+    capsys.readouterr()
+    assert shell.run_cell(f"%agent {command} --model m --max-steps 3 -o answer").success
+    assert (shell.user_ns["answer"], shell.user_ns["df"].x.max()) == (9.0, 30.0)
+    assert "The input 'df' is as it was when the run began, not as it is now." in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert follow_up or "Proved" in shell.rl_next_input
+
+
+def test_a_structured_call_gets_no_input_that_only_a_child_could_unpickle(shell):
+    class Place:
+        def __init__(self, name):
+            self.name = name
+
+    @tool
+    def look(place: Any) -> str:
+        """Looks.
+
+        Args:
+            place: Where.
+        """
+        return place.name
+
+    shell.user_ns |= {"look": look, "home": Place("home")}
+    shell.user_ns["m"] = ScriptedModel([call("look", place="home"), final("there")])
+    assert shell.run_cell("%%agent --model m --type tool-calling --in home\nlook").success
+    shell.user_ns["home"].name = "elsewhere"
+    shell.user_ns["m"] = ScriptedModel([final("again")])
+    error = shell.run_cell("%agent fork --step 0 --model m").error_in_exec
+    assert isinstance(error, CellError) and "The input 'home' is not what it was" in str(error)
 
 
 @pytest.mark.parametrize("command", ["resume --max-steps 3", "fork --max-steps 3"])

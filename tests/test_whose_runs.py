@@ -88,6 +88,19 @@ def test_a_run_stays_with_its_notebook_when_that_is_renamed_and_another_one_gets
         assert goes_on(again, "c1") == (run, 7)
 
 
+def test_to_continue_in_a_new_kernel_says_what_goes_on_and_offers_no_run_twice(tmp_path):
+    save(tmp_path / "a.ipynb", "c1")
+    with opened(tmp_path, "a.ipynb", "c1") as kernel:
+        for told_before in (False, True):
+            run = run_to_its_limit(kernel, "c1")
+            restart(kernel)
+            kernel.run("m = scripted(code('final_answer(1)'))").must_be_ok()
+            before = kernel.run("%agent", cell_id="c1").must_be_ok().printed if told_before else ""
+            told = kernel.run("%%agent --continue --model m\nmore", cell_id="c1").must_be_ok().printed
+            assert told.count("there is no conversation here to go on with") == 1
+            assert told.count(f"%agent resume {run}") == 1, (before, told)
+
+
 def test_in_another_notebook_a_run_goes_on_by_its_id_and_changes_no_variable(tmp_path):
     save(tmp_path / "a.ipynb", "c1")
     save(tmp_path / "b.ipynb", "c2")

@@ -9,7 +9,7 @@ from typing import Any
 
 from smol_kernel.errors import ConfigError, ReplayError, SmolError
 from smol_kernel.events import Event, InputsDigested, RunResumed, RunStarted
-from smol_kernel.executors.kept_values import digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.executors.kept_values import EncodedInput, digest_of, digest_of_medium, recorded_medium, recorded_value
 from smol_kernel.executors.summaries import cut
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.memory.budget import Budget
@@ -88,6 +88,18 @@ def values_of(own: Sequence[Event]) -> dict[str, dict[str, Any]]:
             for name, digest in event.digests.items():
                 values.setdefault(name, {})["digest"] = digest
     return values
+
+
+def changed_since(run: RunStarted, found: Mapping[str, Any], *, in_child: bool) -> list[str]:
+    """Those of the variables `found` that are not what a run was given, where that is recorded whole; what was pickled
+    can be taken from the record only for use `in_child`."""
+    kept = {name: run.values[name] for name in found if "value" in run.values.get(name, {})}
+    return [
+        name
+        for name, of_it in kept.items()
+        if digest_of(found[name]) != of_it.get("digest")
+        and (in_child or not isinstance(recorded_value(of_it["value"]), EncodedInput))
+    ]
 
 
 def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -22,6 +22,7 @@ from smol_kernel.memory.steps import TaskStep
 from smol_kernel.models.fallback import as_model
 from smol_kernel.runs.conversation import Conversation
 from smol_kernel.runs.made_again import (
+    changed_since,
     has_foreign_templates,
     inputs_of,
     made_again,
@@ -38,6 +39,7 @@ from smol_kernel.runs.replay import Replay
 from smol_kernel.runs.source import Source
 
 TEMPLATES = "The prompts of run {} are made of templates that came with it."
+AS_THEN = "The input {!r} is as it was when the run began, not as it is now."
 LEFT_OUT = "The limit on the {} holds no more: how much of it was used is unknown."
 
 
@@ -122,6 +124,7 @@ def prepare(
     agent: Any = None,
     copied_from: str | None = None,
     found: Sequence[str] = (),
+    inputs_found: bool = False,
     model_chosen: bool = True,
     **parameters: Any,
 ) -> Resumption:
@@ -131,7 +134,9 @@ def prepare(
     a budget, by the names of `Budget`, each in place of the recorded one; `child_lives`, the
     `executor` still has the child of the run; `copied_from`, the run that errors name, of which this one is a copy that
     the user has not seen; `found`, names of those among the tools and agents that the user did not give: a front found
-    them for the names that are recorded; `model_chosen`, whether the user chose the model, and not only the record.
+    them for the names that are recorded; `inputs_found`, whether it found the `additional_args` so as well: of one that
+    has changed the recorded value is taken, where there is one; `model_chosen`, whether the user chose the model, and
+    not only the record.
     Raises RunNotFoundError; ReplayError for a run that has ended with its answer, is another kind of agent's, or is one
     that another agent called; ConfigError for what does not fit.
     """
@@ -166,7 +171,9 @@ def prepare(
     more = {**parameters, "journal": book}
     agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
     require_tools(seen, functions(agent))
-    variables, changed = inputs_of(events, additional_args or {})
+    now = dict(additional_args or {})
+    then = changed_since(started, now, in_child=agent.writes_code) if inputs_found else []
+    variables, changed = inputs_of(events, {name: value for name, value in now.items() if name not in then})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and is_foreign(started):
@@ -188,8 +195,12 @@ def prepare(
     )
     _require_budget(seen.run, usable(agent.budget), replay, summary.state == "budget")
     given = {"reset": started.continues is None, **media, "additional_args": variables, "resumed": replay}
-    before = Conversation(book, started, agent, tools, more, additional_args or {}, child_lives, repeat, accept)
-    require_inputs([seen, *before.beginnings], additional_args or {})
+    before = Conversation(book, started, agent, tools, more, now, child_lives, repeat, accept)
+    require_inputs([seen, *before.beginnings], now)
+    if inputs_found:  # those of earlier runs are as they are recorded anyway
+        theirs = {name: value for name, value in now.items() if name not in started.inputs}
+        then += [name for run in before.beginnings for name in changed_since(run, theirs, in_child=True)]
+    replay.told += [AS_THEN.format(name) for name in dict.fromkeys(then)]
     replay.told += [LEFT_OUT.format(name.replace("_", " ")) for name in left_out]
     replay.differences += [TEMPLATES.format(run) for run in before.foreign_templates]
     replay.differences += called_for_others(started, before.beginnings, found)
