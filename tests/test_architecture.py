@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("smol_kernel", "smol_magic")
 
 TIERS = (  # lowest first; a module may import from lower tiers only, and from its own part
-    {"errors", "parsing", "waits"},
+    {"errors", "parsing", "signals", "waits"},
     {"memory"},
     {"events"},
     {"journal"},

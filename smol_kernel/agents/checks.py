@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import Checked, Event
-from smol_kernel.executors.coroutines import wait
-from smol_kernel.memory.monitoring import called_with
-from smol_kernel.memory.steps import ActionStep, AgentMemory
+from smol_kernel.executors.answer_check import look
+from smol_kernel.memory.steps import ActionStep
 from smol_kernel.parsing import expression
 from smol_kernel.tools.given_check import fitting
 
@@ -31,22 +30,6 @@ def checked(checks: Any, *, live: bool) -> list[Any]:
         need = "a function of the answer" + (", or a Python expression in which `answer` is the answer" * live)
         raise ConfigError(f"check {check!r} is not {need}")
     return checks
-
-
-def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any) -> Checked:
-    """What `check` says of `answer`.
-
-    It is called as `check(answer, memory, agent=agent)`, or with as many of these as it takes. It accepts by returning
-    None or something true, and refuses with a reason as text, something false, or an exception.
-    """
-    name = getattr(check, "__name__", type(check).__name__)
-    try:
-        told = called_with(check, answer, memory, agent=agent)
-        told = wait(told, lambda _: None) if hasattr(told, "__await__") else told
-        reason = told if isinstance(told, str) else "" if told is None or told else "it is not fulfilled"
-    except Exception as error:  # noqa: BLE001 - boundary: a user's own check
-        reason = str(error) or type(error).__name__
-    return Checked(check=name, ok=not reason, reason=reason)
 
 
 def looks(agent: Any, answer: Any) -> Iterator[Event]:

@@ -376,6 +376,8 @@ class MultiStepAgent(RunnableAgent):
                         yield ev.ModelDelta(text=piece.content)
                 break
             except Exception as error:  # boundary: whatever a model raises ends the run with its reason
+                if call.is_ended_by(error):
+                    raise
                 if not (eased := is_too_long(error) and (compact(self.memory.steps) or self.model.fall_back(error))):
                     raise errors.AgentGenerationError(f"{errors.NO_REPLY}{error}") from error
                 yield eased

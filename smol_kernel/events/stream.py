@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from smol_kernel.events.base import Event
+from smol_kernel.signals import program_handlers, raised_by
 
 _listener: ContextVar[Callable[[Event], object] | None] = ContextVar("smol_listener", default=None)
 _call: ContextVar[str | None] = ContextVar("smol_call", default=None)
@@ -52,15 +53,18 @@ def watched(events: Iterable[Event], reader: Callable[[Event], object]) -> Itera
     """Pass `events` on, each shown to `reader` first.
 
     A reader that raises is left out from then on, with a RuntimeWarning: it never ends a run. KeyboardInterrupt in it
-    does, and so does closing this iterator: `events` are closed then.
+    does, what a handler of a signal raises, and closing this iterator: `events` are closed then.
     """
     broken = False
     try:
         for event in events:
             if not broken:
+                handlers = program_handlers()
                 try:
                     reader(event)
-                except Exception as error:  # noqa: BLE001  boundary: a reader of events
+                except Exception as error:  # boundary: a reader of events
+                    if raised_by(handlers, error):
+                        raise
                     broken = True
                     warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
             yield event

@@ -14,6 +14,7 @@ from smol_kernel.events import ActionFinished, Checked, Event, FilesMade
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.state import StateOf
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
+from smol_kernel.signals import program_handlers, raised_by
 
 if TYPE_CHECKING:
     from smol_kernel.executors.made_files import MadeFiles
@@ -111,11 +112,11 @@ class PythonExecutor(ABC):
         if self._seen is not None:  # it is the guard that asks
             yield from self._noted(code, self._seen)
             return
-        seen = _Seen()
+        seen, handlers = _Seen(), program_handlers()
         try:
             done = self._guarded(code, seen)
         except BaseException as error:  # boundary: a user's own class may raise anything for a failed action
-            if error is seen.broke or not isinstance(error, Exception):
+            if error is seen.broke or not isinstance(error, Exception) or raised_by(handlers, error):
                 seen.broke = None
                 yield from seen.events
                 raise
@@ -173,10 +174,13 @@ class PythonExecutor(ABC):
         """
         self.send_variables({"answer": answer})
         for expression in expressions:
+            handlers = program_handlers()
             try:
                 value = self(expression).output
                 ok, reason = (True, "") if value else (False, f"is {value!r}")
-            except Exception as error:  # noqa: BLE001 - boundary: a check runs anything
+            except Exception as error:  # boundary: a check runs anything
+                if raised_by(handlers, error):
+                    raise
                 ok, reason = False, str(error)
             yield Checked(check=expression, ok=ok, reason=truncate(reason, 2_000))
 

@@ -22,6 +22,7 @@ from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tracebacks import message, shorten
 from smol_kernel.executors.values import NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
+from smol_kernel.signals import program_handlers
 from smol_kernel.tools.records import to_plain
 
 RESULT_LIMIT = 64 << 20
@@ -76,7 +77,7 @@ class Outcome:
 
 def perform(call: Call) -> Outcome:
     """Make the call; an error becomes part of the outcome, unless it ends the run."""
-    call.started = time.monotonic()
+    call.started, handlers = time.monotonic(), program_handlers()
     try:
         with listening(call.emitted, call.id), tool_body():
             value = call.work()
@@ -93,7 +94,7 @@ def perform(call: Call) -> Outcome:
             raise TypeError(reason) from error
         return Outcome(call, encoded, brief(value, 120), size=size)
     except BaseException as error:  # boundary: a tool can raise anything; the child shall see it
-        if not call.pooled and ends_the_run(error):
+        if not call.pooled and ends_the_run(error, handlers):
             raise
         return Outcome(call, error=error, summary=error_line(error))
 
@@ -102,6 +103,4 @@ def outcome_of(call: Call, outcome: Any, error: BaseException | None) -> Outcome
     """What came of a job: `error` if it was not done to its end, by itself if that ends the run; so does a refusal."""
     if isinstance(error, NotMadeError):
         return KeyboardInterrupt(str(error))
-    if isinstance(error, Exception):
-        return Outcome(call, error=error, summary=error_line(error))
     return outcome if error is None else error

@@ -9,6 +9,7 @@ from typing import Any
 from smol_kernel.events import Event, MemoryEdited, Notice
 from smol_kernel.executors.tool_thread import on_tool_thread
 from smol_kernel.memory.steps import AgentMemory, MemoryStep
+from smol_kernel.signals import program_handlers, raised_by
 
 
 def call_back(agent: Any, step: MemoryStep) -> Iterator[Event]:
@@ -17,9 +18,12 @@ def call_back(agent: Any, step: MemoryStep) -> Iterator[Event]:
     own = len(agent.step_callbacks) > 1  # else there is only the monitor's, which edits nothing
     memory: AgentMemory = agent.memory
     before, number = memory.readable(step) if own else [], agent.step_number
+    handlers = program_handlers()
     try:
         on_tool_thread(work) if own else work()
-    except Exception as error:  # noqa: BLE001 - boundary: a user's own callback
+    except Exception as error:  # boundary: a user's own callback
+        if raised_by(handlers, error):
+            raise
         yield Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
     if not isinstance(agent.step_number, int):
         yield Notice(

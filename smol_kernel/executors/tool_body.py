@@ -1,52 +1,46 @@
 """The code of a tool, which may raise anything, and do anything in this process: what of that is not the tool's to do.
 
 Its errors are shown to the model. But what a handler of a signal raises while a tool runs is meant for the program, as
-SIGTERM is; and a process that was forked in a tool is no second host of the run.
+SIGTERM is, and so is what another thread has raised here; and a process that was forked in a tool is no second host of
+the run.
 """
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from types import CodeType
-from typing import Any
+
+from smol_kernel.signals import Handler, installed, raised_by
 
 
-def ends_the_run(error: BaseException) -> bool:
-    """Whether `error`, which came in a call on the thread of the run, is no failure of the tool: KeyboardInterrupt, or
-    what a handler of a signal raised to end the program, such as SystemExit."""
+def ends_the_run(error: BaseException, handlers: list[Handler]) -> bool:
+    """Whether `error`, which came in a call on the thread of the run, is no failure of the tool: what one of `handlers`
+    raised, the program's from before the call, or any that raises SystemExit; and what no tool raises, such as
+    KeyboardInterrupt, or a limit of time that a worker's own thread sets."""
     if isinstance(error, Exception):
-        return False
-    return isinstance(error, KeyboardInterrupt) or _comes_of_a_signal(error)
+        return raised_by(handlers, error)
+    own = isinstance(error, SystemExit | GeneratorExit | asyncio.CancelledError)
+    panic = type(error).__module__ == "pyo3_runtime"  # how libraries written in Rust fail
+    return _comes_of_a_signal(error) if own or panic else True
 
 
 def _comes_of_a_signal(error: BaseException) -> bool:
     """Whether a frame that it left is one of a handler: of one that is installed, or it was given the frame before it,
     as handlers are (one may take itself out before it raises)."""
-    installed = {_code(signal.getsignal(each)) for each in signal.valid_signals()}
+    codes = {handler.function.__code__ for handler in installed()}
     before = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code in installed:
+        if frame.f_code in codes:
             return True
         for held in frame.f_locals.values() if before is not None else ():
             if held is before or (isinstance(held, tuple) and any(each is before for each in held)):  # *arguments
                 return True
         before = frame
     return False
-
-
-def _code(handler: Any) -> CodeType | None:
-    """What runs if it is called: None for one that is not written in Python, or none at all."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    if not hasattr(handler, "__code__") and callable(handler):
-        handler = handler.__call__
-    return getattr(handler, "__code__", None)
 
 
 @contextmanager

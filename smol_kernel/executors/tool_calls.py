@@ -43,6 +43,7 @@ from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.life import Life
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
+from smol_kernel.signals import program_handlers, raised_by
 from smol_kernel.tools.base import Tool, validate_tool_arguments
 from smol_kernel.tools.records import to_plain
 from smol_kernel.waits import LOOK
@@ -131,10 +132,13 @@ class ToolCalls:
     def call(self, call: ToolCall, tools: Mapping[str, Tool]) -> Any:
         """What one call gives, made at once on this thread. Raises AgentToolCallError or AgentToolExecutionError."""
         tool, arguments = self._meaning(call, tools)
+        handlers = program_handlers()
         try:
             value = tool(**arguments)
             return wait(value, lambda _: None) if inspect.isawaitable(value) else value
         except Exception as error:  # boundary: a tool can raise anything
+            if raised_by(handlers, error):
+                raise
             said = redacted(f"{name_of_error(error)}: {message(error)}")
             said = truncate(clean(said), self._longest)
             raise _ToolFailed(f"Tool {call.name!r} failed: {said}") from error
@@ -258,12 +262,12 @@ class ToolCalls:
 
         def done(_: object, error: BaseException | None) -> None:
             if error is not None:
-                arrivals.put((made, None, error) if isinstance(error, Exception) else error)
+                arrivals.put((made, None, error) if isinstance(error, NotMadeError) else error)
 
         thread.submit(Job(lambda: self._perform(made, arrivals), done))
 
     def _perform(self, made: MadeCall, arrivals: queue.SimpleQueue[Any]) -> None:
-        token = STOP.set(made.stop)
+        token, handlers = STOP.set(made.stop), program_handlers()
         try:
             with made.room, listening(made.emitted, made.event.call):
                 made.started = time.monotonic()  # before the look: who sees none knows that it was not made
@@ -272,7 +276,7 @@ class ToolCalls:
                 with tool_body():
                     value = self._value(made)
         except BaseException as error:  # boundary: a tool can raise anything; the model shall see it
-            if made.event.blocking and ends_the_run(error):
+            if made.event.blocking and ends_the_run(error, handlers):
                 raise
             arrivals.put((made, None, error))
         else:

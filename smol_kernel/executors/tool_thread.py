@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from smol_kernel.executors.recorded import NotMadeError
+from smol_kernel.signals import program_handlers, raised_by
 from smol_kernel.waits import arrival
 
 AskPerson = Callable[[str, bool], str]
@@ -70,16 +71,18 @@ class PollingToolThread(ToolThread):
         self._wake()
 
     def serve(self) -> None:
-        """Do one job, if there is one. Raises what is no Exception, such as KeyboardInterrupt; all else is told."""
+        """Do one job, if there is one. Raises what is no Exception, such as KeyboardInterrupt, or what a handler of the
+        program's raised; all else is told."""
         try:
             job = self._jobs.get_nowait()
         except queue.Empty:
             return
+        handlers = program_handlers()
         try:
             job.run()
         except BaseException as error:  # boundary: whoever submitted it gets it
             job.error = error
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception) or raised_by(handlers, error):
                 raise
         finally:
             job.tell()

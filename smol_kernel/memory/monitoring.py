@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.signals import program_handlers, raised_by
 
 if TYPE_CHECKING:
     from smol_kernel.memory.steps import MemoryStep
@@ -278,14 +279,18 @@ class CallbackRegistry:
         """Call what is registered for the step's class, then what is for its bases.
 
         A function with one parameter gets the step only; others get those of `kwargs` (such as `agent`) they name.
-        The first error that one of them raises is raised when all have been called.
+        The first error that one of them raises is raised when all have been called; what a handler of a signal raised
+        meanwhile, at once.
         """
+        handlers = program_handlers()
         failure: list[Exception] = []  # an error that is kept where it was raised would keep all that is there
         for step_cls in type(memory_step).__mro__:
             for callback in list(self._callbacks.get(step_cls, ())):
                 try:
                     called_with(callback, memory_step, **kwargs)
-                except Exception as error:  # noqa: BLE001  boundary: a user's own callback
+                except Exception as error:  # boundary: a user's own callback
+                    if raised_by(handlers, error):
+                        raise
                     failure = failure or [error]
         if failure:
             raise failure.pop()

@@ -20,7 +20,7 @@ from smol_kernel.memory.messages import (
 )
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
-from smol_kernel.models.call import begin_again, can_begin_again, charge_refused, pause
+from smol_kernel.models.call import begin_again, can_begin_again, charge_refused, is_ended_by, pause
 from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
 from smol_kernel.models.pace import Pace
 from smol_kernel.models.parts import TextOfParts
@@ -250,7 +250,7 @@ class ApiModel(Model):
 
     def _wait_or_raise(self, error: Exception, attempt: int, target: Target, delivered: bool = False) -> None:
         """Wait before the next attempt, or raise ModelError where there is none."""
-        if isinstance(error, SmolError):
+        if isinstance(error, SmolError) or is_ended_by(error):
             raise error
         failure = read_failure(error, target)
         attempts = ATTEMPTS if self.retry else 1

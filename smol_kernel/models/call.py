@@ -16,6 +16,7 @@ from smol_kernel.events import Event, Notice, emit, listening
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
+from smol_kernel.signals import program_handlers, raised_by
 from smol_kernel.waits import arrival
 
 _current: contextvars.ContextVar[ModelCall | None] = contextvars.ContextVar("current", default=None)
@@ -46,6 +47,7 @@ class ModelCall:
         self._stream = stream and hasattr(model, "generate_stream")
         self._options = options
         self._abandoned = threading.Event()
+        self._handlers = program_handlers()
         self.begun_again = 0
         """How often the reply was asked for once more."""
         self.refused = TokenUsage(0, 0, cost=0.0)
@@ -115,6 +117,10 @@ class ModelCall:
     def abandoned(self) -> bool:
         """Whether nobody waits for the reply any more."""
         return self._abandoned.is_set()
+
+    def is_ended_by(self, error: BaseException) -> bool:
+        """Whether `error` is no failure of the model: a handler of the program's raised it."""
+        return raised_by(self._handlers, error)
 
     def wait(self, seconds: float) -> bool:
         """Wait; False as soon as the call is abandoned."""
@@ -218,6 +224,12 @@ def was_abandoned() -> bool:
     """Whether the call that this request belongs to was abandoned, so that no other attempt is of use."""
     call = _current.get()
     return call is not None and call.abandoned
+
+
+def is_ended_by(error: BaseException) -> bool:
+    """Whether the call that this request belongs to ends so, and no other attempt is to be made."""
+    call = _current.get()
+    return call is not None and call.is_ended_by(error)
 
 
 def pause(seconds: float, why: str | None) -> None:

@@ -10,7 +10,14 @@ from smol_kernel.errors import ModelError
 from smol_kernel.events import ModelFellBack, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
 from smol_kernel.models.base import Model
-from smol_kernel.models.call import begin_again, can_begin_again, is_bound_to_a_thread, leave_the_thread, was_abandoned
+from smol_kernel.models.call import (
+    begin_again,
+    can_begin_again,
+    is_bound_to_a_thread,
+    is_ended_by,
+    leave_the_thread,
+    was_abandoned,
+)
 from smol_kernel.models.callables import CallableModel, ForeignModel, stream_of
 from smol_kernel.models.failures import is_too_long
 from smol_kernel.models.quirks import Kind
@@ -216,7 +223,7 @@ class FallbackModel(Model):
 
     def _go_on(self, error: Exception, places: list[int], place: int, failures: list[str]) -> None:
         """Note that a model failed, and that the next is asked; raises where that is of no use."""
-        if (too_long := is_too_long(error)) or was_abandoned():
+        if (too_long := is_too_long(error)) or was_abandoned() or is_ended_by(error):
             self._stay_with(place)
             if not too_long:
                 self._too_long.clear()
