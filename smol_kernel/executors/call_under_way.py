@@ -5,7 +5,6 @@ Used by `bridge`.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smol_kernel.events import listening
-from smol_kernel.executors import coroutines
+from smol_kernel.executors.call_results import RESULT_LIMIT, result_of
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.fields import fields
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NotMadeError
 from smol_kernel.executors.summaries import brief, error_line
@@ -24,8 +24,6 @@ from smol_kernel.executors.values import NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.records import to_plain
 
-RESULT_LIMIT = 64 << 20
-"""Bytes of a tool's result, encoded."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -79,11 +77,9 @@ def perform(call: Call) -> Outcome:
     call.started = time.monotonic()
     try:
         with listening(call.emitted, call.id), tool_body():
-            value = call.work()
-            if inspect.isawaitable(value):
-                value = coroutines.wait(value, call.begun)
+            value = result_of(call.work(), call.begun)
         try:
-            given = encode(to_plain(value), limit=RESULT_LIMIT)
+            given = encode(to_plain(value), limit=RESULT_LIMIT, instead=fields)
             encoded, size = no_secrets(given)
             value = value if encoded is given else decode(encoded)
         except RecursionError:
