@@ -20,10 +20,12 @@ from smol_kernel.executors.recorded import NotMadeError
 from smol_kernel.executors.summaries import brief, error_line
 from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import NotPortable, decode, encode
+from smol_kernel.executors.values import CROSSES, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.tools.records import to_plain
 
+FROM_AN_ANSWER = "; make an object of what run() returns, or have output_type= make a dataclass or a pydantic model"
+"""Behind an error of a `final_answer` of a user's own."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -85,8 +87,9 @@ def perform(call: Call) -> Outcome:
         except RecursionError:
             raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
-            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}{error.advice}"
-            raise TypeError(reason) from error
+            of_answer = call.tool == "final_answer" and error.advice == CROSSES
+            advice = f"{error.advice}{FROM_AN_ANSWER if of_answer else ''}"
+            raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}{advice}") from error
         return Outcome(call, encoded, brief(value, 120), size=size)
     except BaseException as error:  # boundary: a tool can raise anything; the child shall see it
         if not call.pooled and ends_the_run(error):
