@@ -510,6 +510,19 @@ def test_a_users_own_final_answer_makes_the_answer(used):
     assert not any(isinstance(event, ToolCalled) for event in events)
 
 
+def test_a_users_own_final_answer_that_gives_an_object_says_what_to_do(used):
+    class Opened(FinalAnswerTool):
+        def forward(self, answer):
+            return threading.Lock()
+
+    used.send_tools({"final_answer": Opened()})
+    _, finished = run(used, "final_answer(1)")
+    assert finished.error.endswith(
+        "or images; make an object of what run() returns, or have output_type= make a dataclass or a pydantic model"
+    )
+    used.send_tools(TOOLS)
+
+
 def test_setup_of_a_tool_class_runs_in_the_host_once(used):
     class Prepared(Tool):
         name = "prepared"

@@ -418,6 +418,47 @@ def test_a_model_that_returns_no_message_ends_the_run_with_its_reason(make, repl
         agent.run("ask")
 
 
+@pytest.mark.parametrize(
+    "content", [3, b"x", {"text": "a"}, ["plain"], [3], [{"text": "a"}], [{"type": "text"}]], ids=str
+)
+def test_content_that_is_none_ends_the_run_with_its_reason(make, content):
+    said = f'has to be text or a list of parts such as {{"type": "text", "text": "…"}}, not {content}'
+    agent = make([ChatMessage("assistant", content)])
+    with pytest.raises(AgentGenerationError) as caught:
+        agent.run("ask")
+    assert said in str(caught.value) and said in str(agent.memory.steps[-1].error)
+
+
+class Odd(Model):
+    """Streams one piece."""
+
+    def __init__(self, piece):
+        super().__init__(model_id="odd")
+        self.piece = piece
+
+    def generate_stream(self, messages, **options):
+        yield self.piece
+
+
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        (ChatMessageStreamDelta(content=3), "content of a piece has to be text, not 3"),
+        (
+            ChatMessageStreamDelta(content="hi", token_usage={"input_tokens": 1}),
+            "token_usage of its reply has to be a TokenUsage, not {'input_tokens': 1}",
+        ),
+    ],
+)
+def test_a_piece_that_is_not_sound_ends_the_run_with_its_reason(make, piece, said):
+    agent = make(Odd(piece), stream_outputs=True)
+    with pytest.raises(AgentGenerationError, match=said):
+        agent.run("ask")
+    whole = make([ChatMessage("assistant", piece.content, token_usage=piece.token_usage)], stream_outputs=True)
+    with pytest.raises(AgentGenerationError, match="has to be"):
+        whole.run("ask")
+
+
 class Halving(Model):
     """Streams the beginning of a reply, then breaks."""
 

@@ -225,7 +225,8 @@ class ToolReturned(Event):
     error_type: str | None = None
     error: str | None = None
     kinds: list[str] = field(default_factory=list)
-    """Names of the error's classes, its own first: by these the action may catch it."""
+    """The error's classes, its own first: by these the action may catch it. A builtin one by its name, others as
+    "module:name"; in old records all by their names."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """What the action can read of the error besides: plain, short values; `response.status_code` of its response."""
     around: bool = False

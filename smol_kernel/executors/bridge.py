@@ -24,7 +24,14 @@ from smol_kernel.executors.client import KernelClient
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.error_attributes import attributes_of
 from smol_kernel.executors.readings import Asked
-from smol_kernel.executors.recorded import NOT_SHOWN, AbandonedError, NotMadeError, Recorded, kinds_of_error
+from smol_kernel.executors.recorded import (
+    NOT_SHOWN,
+    AbandonedError,
+    NotMadeError,
+    Recorded,
+    kinds_of_error,
+    name_of_error,
+)
 from smol_kernel.executors.summaries import argument, cut, error_line
 from smol_kernel.executors.tool_thread import AskPerson, Job, PollingToolThread, tool_thread, tools_on
 from smol_kernel.executors.values import Decoder, MalformedValue
@@ -47,7 +54,7 @@ Refuse = Callable[[ToolCalled], str | Exception | None]
 
 
 class Refused(Exception):
-    """A request that cannot be met; `kinds` are the names of the exception the child shall see, best first."""
+    """A request that cannot be met; `kinds` are those of the exception the child shall see, best first."""
 
     def __init__(self, message: str, *kinds: str) -> None:
         super().__init__(message)
@@ -203,7 +210,7 @@ class Bridge:
             tool=call.tool,
             ok=error is None,
             value=None if call.secret else outcome.value,
-            error_type=kinds[0] if error else None,
+            error_type=name_of_error(error) if error else None,
             kinds=kinds,
             attributes=told,
             error=words if error else None,
@@ -286,7 +293,7 @@ class Bridge:
                 raise MalformedValue("keyword arguments are a dict")
             positional, named = _checked(tool, args, kwargs)
         except Exception as error:  # noqa: BLE001 - boundary: values of many types, whose own methods run
-            raise Refused(f"{error}", *(kind.__name__ for kind in type(error).__mro__)) from None
+            raise Refused(f"{error}", *kinds_of_error(error)) from None
         weight = asked.size + decoder.weight
         if self._outstanding and self._held + weight > MAX_HELD:
             raise Refused("the arguments of calls under way are too large together; wait for some", "RuntimeError")

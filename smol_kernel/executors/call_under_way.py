@@ -5,7 +5,6 @@ Used by `bridge`.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,20 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smol_kernel.events import listening
-from smol_kernel.executors import coroutines
+from smol_kernel.executors.call_results import RESULT_LIMIT, result_of
 from smol_kernel.executors.emitted import Emitted
+from smol_kernel.executors.fields import fields
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.recorded import NotMadeError
 from smol_kernel.executors.summaries import brief, error_line
 from smol_kernel.executors.tool_body import ends_the_run, tool_body
 from smol_kernel.executors.tracebacks import message, shorten
-from smol_kernel.executors.values import NotPortable, decode, encode
+from smol_kernel.executors.values import CROSSES, NotPortable, decode, encode
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.signals import program_handlers
 from smol_kernel.tools.records import to_plain
 
-RESULT_LIMIT = 64 << 20
-"""Bytes of a tool's result, encoded."""
+FROM_AN_ANSWER = "; make an object of what run() returns, or have output_type= make a dataclass or a pydantic model"
+"""Behind an error of a `final_answer` of a user's own."""
 MAX_ERROR = 10_000
 """Characters of what a tool's error says."""
 
@@ -80,18 +80,17 @@ def perform(call: Call) -> Outcome:
     call.started, handlers = time.monotonic(), program_handlers()
     try:
         with listening(call.emitted, call.id), tool_body():
-            value = call.work()
-            if inspect.isawaitable(value):
-                value = coroutines.wait(value, call.begun)
+            value = result_of(call.work(), call.begun)
         try:
-            given = encode(to_plain(value), limit=RESULT_LIMIT)
+            given = encode(to_plain(value), limit=RESULT_LIMIT, instead=fields)
             encoded, size = no_secrets(given)
             value = value if encoded is given else decode(encoded)
         except RecursionError:
             raise TypeError(f"{call.tool}() gave a result that nests too deeply, or contains itself") from None
         except NotPortable as error:
-            reason = f"{call.tool}() gave a result that cannot cross to the child: {error}{error.advice}"
-            raise TypeError(reason) from error
+            of_answer = call.tool == "final_answer" and error.advice == CROSSES
+            advice = f"{error.advice}{FROM_AN_ANSWER if of_answer else ''}"
+            raise TypeError(f"{call.tool}() gave a result that cannot cross to the child: {error}{advice}") from error
         return Outcome(call, encoded, brief(value, 120), size=size)
     except BaseException as error:  # boundary: a tool can raise anything; the child shall see it
         if not call.pooled and ends_the_run(error, handlers):

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -186,29 +187,37 @@ def error_of(reply: Reply) -> Exception:
     """An exception of the same name and message as the one a tool raised in the host, with the `attributes` of the
     reply.
 
-    `kinds` of the reply names its class and that one's bases; the nearest builtin ones are the bases here, so that it
-    can be caught as usual. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
+    `kinds` of the reply names its class and that one's bases. Those that are here are the bases here too, so that it
+    can be caught as usual: builtin ones, and those of modules that were imported by now, as one has been whose class an
+    `except` names. A class the child lacks becomes a RuntimeError if nothing nearer than Exception is known.
     """
     kinds = [str(kind) for kind in reply.get("kinds", ())] or ["RuntimeError"]
+    name = re.split("[:.]", kinds[0])[-1]
     text = str(reply.get("error", ""))
     attributes = dict(reply.get("attributes") or {})
     status = attributes.pop("response.status_code", None)
     if status is not None:
         attributes["response"] = Response(status)
-    bases: list[type[Exception]] = []
-    for kind in (getattr(builtins, kind, None) for kind in kinds):
-        if isinstance(kind, type) and issubclass(kind, Exception) and not any(issubclass(each, kind) for each in bases):
-            bases.append(kind)
-    if bases in ([], [Exception]) and kinds[0] != "Exception":
-        bases = [RuntimeError]
-    base = bases[0]
-    if kinds[0] == base.__name__:
-        of_system = tuple(attributes[name] for name in ("errno", "strerror") if name in attributes)
+    here = [kind for kind in map(_here, kinds) if kind not in (None, Exception)]
+    bases: list[Any] = here or [Exception if name == "Exception" else RuntimeError]
+    if vars(builtins).get(kinds[0]) is bases[0]:
+        of_system = tuple(attributes[each] for each in ("errno", "strerror") if each in attributes)
         with contextlib.suppress(Exception):  # some take other arguments than a message
-            error = _with(attributes, base(*(of_system if len(of_system) == 2 else (text,))))
+            error = _with(attributes, bases[0](*(of_system if len(of_system) == 2 else (text,))))
             if str(error) == text:
                 return error
-    return _with(attributes, _like(kinds[0], bases, text))
+    return _with(attributes, _like(name, bases, text))
+
+
+def _here(kind: str) -> type[Exception] | None:
+    """The class of this name ("module:name", or "name" of a builtin one), if it is loaded."""
+    module, _, path = kind.rpartition(":")
+    with contextlib.suppress(Exception):  # boundary: a module may be anything
+        found: Any = sys.modules[module or "builtins"]
+        for part in path.split("."):
+            found = vars(found)[part]  # no `getattr`, for which a module may import more
+        return found if issubclass(found, Exception) else None
+    return None
 
 
 def _with(attributes: dict[str, Any], error: Exception) -> Exception:
@@ -238,15 +247,34 @@ class Response:
 
 
 def _like(name: str, bases: list[type[Exception]], text: str) -> Exception:
-    """An error of a class of this name, which says `text`."""
-    base, own = bases[0], {"__str__": lambda _: text, "__getattr__": _stayed, "__module__": "tools"}
-    if hasattr(base, "exceptions"):  # the text names the errors in a group, which cannot be made without one
-        kind = type(name, (base,), {**own, "exceptions": ()})
+    """An error of a class of this name, which says `text`; of the bases as many as go together, from the nearest."""
+    for first in range(len(bases)):
+        farther = bases[first:]
+        nearest = [kind for at, kind in enumerate(farther) if not any(kind in each.__mro__ for each in farther[:at])]
+        for tried in (nearest, nearest[:1]):
+            with contextlib.suppress(Exception):  # some can be no bases, or not of one class
+                return _made(name, tuple(tried), text)
+    return RuntimeError(text)
+
+
+def _made(name: str, bases: tuple[type[Exception], ...], text: str) -> Exception:
+    """An error of a new class, made without the arguments that its bases may want."""
+    own: dict[str, Any] = {
+        "__str__": lambda _: text,
+        "__repr__": BaseException.__repr__,
+        "__getattr__": _stayed,
+        "__module__": bases[0].__module__ if bases[0].__name__ == name else "tools",
+    }
+    given: tuple[Any, ...] = (text,)
+    if any(hasattr(base, "exceptions") for base in bases):
+        # the text names the errors in a group, which cannot be made without one, and so is never split
+        own |= {"exceptions": (), "derive": lambda error, _: error}
         part = type("PartInTheHost", (Exception,), {"__module__": "tools"})  # no `except*` but for all catches it
-        return kind.__new__(kind, text, [part("the errors in this group stayed in the host; its message names them")])
-    try:
-        kind = type(name, tuple(bases), own)
-        return kind.__new__(kind, text)
-    except TypeError:  # some cannot be bases of one class, or not make one of it
-        kind = type(name, (base,), own)
-        return kind.__new__(kind, text)
+        given = (text, [part("the errors in this group stayed in the host; its message names them")])
+    kind: Any = type(name, bases, own)
+    for builtin in (each for each in kind.__mro__ if vars(builtins).get(each.__name__) is each):
+        with contextlib.suppress(TypeError):  # one of another layout
+            error = builtin.__new__(kind, *given)
+            BaseException.__init__(error, *given)
+            return error
+    raise TypeError(f"there can be no {name}")

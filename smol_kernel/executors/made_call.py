@@ -13,7 +13,7 @@ from smol_kernel.events import ToolCalled
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import Stop
 from smol_kernel.executors.observation import clean, truncate
-from smol_kernel.executors.recorded import RecordedError, kinds_of_error, name_of_error
+from smol_kernel.executors.recorded import RecordedError, is_of_kind, name_of_error
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.steps import ToolCall
@@ -83,7 +83,7 @@ class MadeCall:
 
     def is_a(self, kind: type[Exception]) -> bool:
         """Whether the error is of this kind, or was when it was recorded."""
-        return self.error is not None and kind.__name__ in kinds_of_error(self.error)
+        return is_of_kind(self.error, kind)
 
 
 def told_together(failed: Sequence[MadeCall]) -> tuple[str | None, str | None, list[str]]:

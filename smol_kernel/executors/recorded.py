@@ -7,6 +7,7 @@ counts for nothing, for calls made side by side have none.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -18,8 +19,7 @@ from smol_kernel.events import Event, ToolCalled, ToolReturned
 
 
 class RecordedError(Exception):
-    """An error that a tool once raised; `kinds` are the names of its classes, its own first. `around` and
-    `attributes` as in ToolReturned."""
+    """An error that a tool once raised; `kinds`, `around` and `attributes` as in ToolReturned."""
 
     def __init__(
         self, message: str, kinds: list[str], around: bool = False, attributes: dict[str, Any] | None = None
@@ -41,12 +41,28 @@ class NotMadeError(RuntimeError):
 
 def name_of_error(error: BaseException) -> str:
     """Name of the error's class, or of the one that it had then."""
-    return error.kinds[0] if isinstance(error, RecordedError) else type(error).__name__
+    return _short(error.kinds[0]) if isinstance(error, RecordedError) else type(error).__name__
 
 
 def kinds_of_error(error: BaseException) -> list[str]:
-    """Names of the error's classes, or of those that it had then, its own first, up to BaseException."""
-    return error.kinds if isinstance(error, RecordedError) else [kind.__name__ for kind in type(error).__mro__[:-1]]
+    """The error's classes, or those that it had then, its own first, up to BaseException: a builtin one by its name,
+    others as "module:name"."""
+    return error.kinds if isinstance(error, RecordedError) else list(map(_full, type(error).__mro__[:-1]))
+
+
+def is_of_kind(error: BaseException | None, kind: type[Exception]) -> bool:
+    """Whether the error is one, or was when it was recorded."""
+    if isinstance(error, RecordedError):
+        return kind.__name__ in map(_short, error.kinds)
+    return isinstance(error, kind)
+
+
+def _full(kind: type) -> str:
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _short(kind: str) -> str:
+    return re.split("[:.]", kind)[-1]
 
 
 @dataclass(frozen=True)

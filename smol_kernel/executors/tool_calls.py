@@ -7,7 +7,6 @@ Several calls of one reply run side by side; a single one of a plain tool runs o
 from __future__ import annotations
 
 import contextvars
-import inspect
 import itertools
 import queue
 import threading
@@ -19,7 +18,7 @@ from typing import Any, cast
 
 from smol_kernel.errors import AgentError, AgentToolCallError, AgentToolExecutionError, BoxUnavailableError
 from smol_kernel.events import ActionFinished, Event, ToolCalled, ToolReturned, listening
-from smol_kernel.executors.coroutines import wait
+from smol_kernel.executors.call_results import result_of
 from smol_kernel.executors.emitted import Emitted
 from smol_kernel.executors.interpreter_tool import STOP
 from smol_kernel.executors.made_call import MadeCall, raise_what_came_from_around, told_together
@@ -134,8 +133,7 @@ class ToolCalls:
         tool, arguments = self._meaning(call, tools)
         handlers = program_handlers()
         try:
-            value = tool(**arguments)
-            return wait(value, lambda _: None) if inspect.isawaitable(value) else value
+            return result_of(tool(**arguments), lambda _: None)
         except Exception as error:  # boundary: a tool can raise anything
             if raised_by(handlers, error):
                 raise
@@ -288,7 +286,7 @@ class ToolCalls:
         through = self.through
         try:
             value = through(made.call.name, made.call.arguments) if through else made.tool(**made.arguments)
-            return wait(value, made.begun) if inspect.isawaitable(value) else value
+            return result_of(value, made.begun)
         except _ToolFailed as error:
             raise error.__cause__ or error from None  # it is told of as always
         except BaseException as error:

@@ -175,13 +175,20 @@ def text_message(role: MessageRole, text: str) -> ChatMessage:
     return ChatMessage(role=role, content=[{"type": "text", "text": text}])
 
 
+HAS_TO_BE = 'has to be text or a list of parts such as {"type": "text", "text": "…"}'
+"""What is to be said of a message's content that is something else."""
+
+
 def text_of(content: str | list[dict[str, Any]] | None) -> str:
-    """The text of a message's content; other parts are left out."""
+    """The text of a message's content; other parts are left out. Raises TypeError for what is no content."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
-    return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    try:
+        return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    except (TypeError, AttributeError, KeyError):
+        raise TypeError(f"content {HAS_TO_BE}, not {content!r:.80}") from None
 
 
 def agglomerate_stream_deltas(

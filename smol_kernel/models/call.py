@@ -7,13 +7,13 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from smol_kernel.errors import ModelError
 from smol_kernel.events import Event, Notice, emit, listening
-from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta, agglomerate_stream_deltas
+from smol_kernel.memory.messages import HAS_TO_BE, ChatMessage, ChatMessageStreamDelta, agglomerate_stream_deltas
 from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
 from smol_kernel.signals import program_handlers, raised_by
@@ -170,16 +170,34 @@ class ModelCall:
             reply: Any = self._model.generate(self._messages, **self._options)
             if not isinstance(reply, ChatMessage):
                 raise ModelError(f"{self._model!r} returned {reply!r:.80}; generate() has to return a ChatMessage")
-            return reply
+            return self._sound(reply)
         stream = cast("Any", self._model).generate_stream(self._messages, **self._options)
         for piece in stream:
             if self._abandoned.is_set():
                 stream.close()
                 break
+            if piece.content and not isinstance(piece.content, str):
+                raise ModelError(f"{self._model!r}: content of a piece has to be text, not {piece.content!r:.80}")
             self._pieces.append(piece)
             self._arrivals.put(piece)
             yield
-        return agglomerate_stream_deltas(self._pieces)
+        return self._sound(agglomerate_stream_deltas(self._pieces))
+
+    def _sound(self, reply: ChatMessage) -> ChatMessage:
+        """The reply, if it can be read; its class checks nothing."""
+        content: Any = reply.content
+        usage: Any = reply.token_usage
+        in_parts = isinstance(content, list | tuple) and all(map(_is_part, cast("list[Any]", content)))
+        if not (content is None or isinstance(content, str) or in_parts):
+            raise ModelError(f"{self._model!r}: content of its ChatMessage {HAS_TO_BE}, not {content!r:.80}")
+        if not (usage is None or isinstance(usage, TokenUsage)):
+            raise ModelError(f"{self._model!r}: token_usage of its reply has to be a TokenUsage, not {usage!r:.80}")
+        return reply
+
+
+def _is_part(part: Any) -> bool:
+    named = isinstance(part, Mapping) and isinstance(part.get("type"), str)
+    return named and (part["type"] != "text" or isinstance(part.get("text"), str))
 
 
 def is_bound_to_a_thread(error: object) -> bool:

@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from smol_kernel.errors import ToolError
-from smol_kernel.tools.hints import hints_of, is_plain, note, plain_default, type_schema, type_text
+from smol_kernel.tools.hints import bare, hints_of, is_plain, note, plain_default, type_schema, type_text
 from smol_kernel.tools.records import holds_record
 from smol_kernel.tools.written import FORMAT_NAMES
 
@@ -83,6 +83,9 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
             f"tool {name!r} has no return type. Write it in the signature: "
             f"`def {name}({', '.join(parameters)}) -> str:` (-> None if it returns nothing)"
         )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):  # its caller gets a list
+        given: Any = (*get_args(bare(hints["return"])), Any)[0]
+        hints["return"] = list[given]
     description, described, returns = parse_docstring(inspect.getdoc(function) or "", parameters)
     if not description:
         raise ToolError(
