@@ -569,6 +569,17 @@ def test_a_tool_that_was_shown_and_one_that_is_async(proving):
     proving.run("del later, double").must_be_ok()
 
 
+def test_a_tool_that_is_a_generator_in_the_cells(proving):
+    pages = TWICE.replace("def twice", "def pages").replace("-> int:", "-> list:").replace("return ", "yield ")
+    proving.run(pages + pages.replace("def pages", "async def later")).must_be_ok()
+    model(proving, "x = pages(2)\nfinal_answer([x[0], later(2)[0]])")
+    cell = proving.start("%%agent --model m\nask", cell_id="c1")
+    cells = written(cell, Page(proving, cell))
+    assert "`pages` gives a generator: write `list(…)` around its calls." in cells[0]["source"]
+    assert "`later` gives an async generator: write `[each async for" in cells[0]["source"]
+    proving.run("del later, pages").must_be_ok()
+
+
 def test_what_has_a_tools_name_in_the_cells_is_no_tool(proving):
     proving.run(f"{AGENT}\nsub = agent('helper', '4')").must_be_ok()
     model(proving, "print(helper('do it'))", "helper = [1, 2]\nfinal_answer(sum(helper))")

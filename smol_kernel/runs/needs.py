@@ -5,6 +5,7 @@ Called where the cells are written into a notebook or a file, and by what proves
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -152,14 +153,23 @@ def with_needs(cells: Sequence[ScriptCell], transcript: Transcript, variables: M
             if each.kind == "agent" and hasattr(variables.get(recipe), "make"):
                 what = f"an agent, as {name_markdown(f'{recipe}.make()')} makes one; each call asks its model"
             said.append(f"Before you run these cells, define {name_markdown(each.name)}: {what}.")
-        elif getattr(variables.get(each.name, variables.get(each.source)), "is_async", False):
+        elif getattr(there := variables.get(each.name, variables.get(each.source)), "is_async", False):
             said.append(f"{name_markdown(each.name)} is async: write `await` before its calls.")
+        elif gives := _gives(there):
+            said.append(f"{name_markdown(each.name)} gives {gives} around its calls.")
         elif each.kind == "agent":
             said.append(f"{name_markdown(each.name)} is an agent: each call has it work anew, and asks its model.")
     cells = _before_code(cells, _code(list(lines), list(lines.values())))
     if said and cells[0].kind == "markdown":
         cells[0] = replace(cells[0], source="\n\n".join([cells[0].source, *said]))
     return cells
+
+
+def _gives(tool: Any) -> str:
+    """What a tool that is a generator gives in a cell, where an action has a list, and what to write there."""
+    if inspect.isgeneratorfunction(function := getattr(tool, "forward", None)):
+        return "a generator: write `list(…)`"
+    return "an async generator: write `[each async for each in …]`" if inspect.isasyncgenfunction(function) else ""
 
 
 def _before_code(cells: Sequence[ScriptCell], code: str) -> list[ScriptCell]:
