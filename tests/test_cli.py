@@ -100,6 +100,23 @@ def test_a_run_without_a_journal_leaves_none(here, capsys):
     assert not (here / "journal.sqlite").exists()
 
 
+def test_a_run_says_its_id_in_its_end_since_last_may_be_another(capsys):
+    with ModelServer(*[Text(code("final_answer(6 * 7)"))] * 4) as server:
+        ended = [told_of("run", "one job", "--model", "openai/double", "--api-base", server.url, capsys=capsys)]
+        ended += [told_of("run", "another", "--model", "openai/double", "--api-base", server.url, capsys=capsys)]
+        ended += [told_of("fork", ended[0], "--step", "0", "--api-base", server.url, capsys=capsys)]
+        assert main(["run", "x", "--model", "openai/double", "--api-base", server.url, "--no-journal"]) == 0
+        assert " run " not in capsys.readouterr().out.splitlines()[-1]
+    assert {run.run for run in Journal().runs()} == set(ended)
+    assert [Journal().find(run).task for run in ended[:2]] == ["one job", "another"]
+
+
+def told_of(*arguments, capsys):
+    """The id that the last line of a run says."""
+    assert main(arguments) == 0
+    return re.fullmatch(r"done · 1 step · .* · run (\w{8})", capsys.readouterr().out.splitlines()[-1])[1]
+
+
 def test_a_model_that_cannot_be_reached_is_said_with_status_1(capsys):
     with ModelServer() as server:
         url = server.url

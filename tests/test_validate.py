@@ -8,8 +8,10 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -164,6 +166,54 @@ def test_what_cannot_be_run_is_told_and_the_others_go_on(here, capsys, monkeypat
         in told
     )
     assert "b.ipynb: it cannot be read as a notebook: " in told.partition("c.ipynb")[2]
+
+
+def test_a_notebook_is_run_where_temporary_files_have_a_long_path(here, monkeypatch):
+    long = here / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setenv("TMPDIR", str(long))
+    made = "open(os.environ['SMOL_JOURNAL'], 'w').close()"
+    told = validate(write(here / "a.ipynb", cell(f"import os\n{made}\n1 + 1", result("2"))))
+    assert told.ok, told.difference
+    assert list(long.iterdir()) == []
+
+
+STOPPING = """
+import signal, sys
+from smol_kernel.serve.cli import process
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(process())
+"""
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_that_is_stopped_says_where_it_was_and_reports_it(here, sent, status):
+    write(here / "a.ipynb", cell("1 + 1", result("2")))
+    write(here / "b.ipynb", cell("a = 3"), cell("open('begun', 'w').close()\nopen('never').close()"))
+    write(here / "c.ipynb", cell("a = 3"))
+    os.mkfifo("begun")
+    os.mkfifo("never")
+    command = [sys.executable, "-c", STOPPING, "validate", ".", "--junit", "told.xml"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    open("begun").close()
+    process.send_signal(sent)
+    out, err = process.communicate()
+    assert (process.returncode, err.strip()) == (status, "Stopped.")
+    assert out.startswith("a.ipynb: as it was (1 cell)\nb.ipynb: stopped while code cell 2 ran\n    > open('begun'")
+    assert "c.ipynb" not in out
+    suite = ElementTree.parse(here / "told.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert [each.get("message") for each in suite.iter("failure")] == ["stopped while code cell 2 ran"]
+
+
+def test_in_a_folder_that_is_gone_it_says_so(here, monkeypatch, capsys):
+    write(here / "a.ipynb", cell("1"))
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    assert main(["validate", str(here / "a.ipynb")]) == 2
+    assert capsys.readouterr().err == "smol: the working folder is gone; change to one that is there\n"
 
 
 @pytest.mark.parametrize(
@@ -481,6 +531,13 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "data.csv").write_text("10\n20\n31\n")
     assert main(["validate", str(folder)]) == 1
+
+
+def test_a_report_can_be_read_whatever_a_notebook_is_called(here):
+    name = os.fsdecode(b"o\xff\x01.ipynb")
+    Path(name).write_text("hello")
+    assert main(["validate", name, "--junit", "told.xml"]) == 2
+    assert ElementTree.parse("told.xml").find("testcase").get("name") == "o\ufffd\ufffd.ipynb"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

@@ -66,15 +66,17 @@ _HOW_TO_SAVE = {"python": "agent.python_executor.save_files()", "cli": ""}
 class ConsoleReader:
     """Prints the events it is called with to `stream` (None: `sys.stdout`).
 
-    `color` (None: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`) turns ANSI colours on.
+    `color` (None: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`) turns ANSI colours on. With `names_run`
+    the line that says how the run ended says its id as well.
     """
 
-    def __init__(self, stream: TextIO | None = None, color: bool | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, color: bool | None = None, names_run: bool = False) -> None:
         self._stream: TextIO | None = stream or sys.stdout
         self.lost: Exception | None = None
         """Why nothing is printed any more."""
         self._live = is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
         self._color = (self._live and not os.environ.get("NO_COLOR")) if color is None else color
+        self._names_run = names_run
         self._transcript = Transcript()
         self._waiting = ""
         self._line = ""  # the unfinished last line of a stream
@@ -210,7 +212,8 @@ class ConsoleReader:
         run.how_to_save = _HOW_TO_SAVE.get(run.origin.get("front", "python"), "%agent files save")
         if files := files_text(run):
             self._print(self._wrapped(files, ""), indent="", style="yellow" if run.how_to_save else "")
-        self._print(facts_line(run), indent="", style="dim")
+        name = f" · run {run.run}" if self._names_run else ""
+        self._print(facts_line(run) + name, indent="", style="dim")
 
     def _called_agent(self, run: Transcript, event: Event) -> None:
         """What an agent that was called does, in lines that begin with its name: several may work at once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import shutil
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smol_kernel.errors import ConfigError, MissingDependencyError
+from smol_kernel.executors.launchers.plain import short_folder
 from smol_kernel.runs.notebook import as_exported, is_exported, joined
 from smol_kernel.runs.same_outputs import LONGEST, Pair, differences
 
@@ -48,11 +49,21 @@ class Validation:
     """What is not as it was, to be read."""
     pictures: list[Pair] = field(default_factory=list)
     """Plots that differ: as stored, and as they are now."""
+    stopped: bool = False
+    """It did not come to its end, see `Stopped`; `cell` is the one that ran."""
 
     @property
     def ok(self) -> bool:
         """Whether all is as it was."""
-        return not self.difference
+        return not self.difference and not self.stopped
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C came while a notebook was run; `result` is what had come of it."""
+
+    def __init__(self, result: Validation) -> None:
+        super().__init__()
+        self.result = result
 
 
 def notebooks_in(paths: Iterable[Path]) -> list[Path]:
@@ -76,30 +87,42 @@ def notebooks_in(paths: Iterable[Path]) -> list[Path]:
 def validate(path: Path, timeout: float = 600) -> Validation:
     """Run the notebook at `path` in its folder, until a cell's outputs differ; `timeout` in seconds for each cell.
 
-    Raises MissingDependencyError without nbclient.
+    Raises MissingDependencyError without nbclient, `Stopped` at a Ctrl-C.
     """
+    result, begun = Validation(path), time.monotonic()
+    try:
+        _validate(result, timeout)
+    except KeyboardInterrupt:
+        result.stopped = True
+        raise Stopped(result) from None
+    finally:
+        result.seconds = time.monotonic() - begun
+    return result
+
+
+def _validate(result: Validation, timeout: float) -> None:
+    path = result.path
     try:
         import nbformat
         from nbclient import NotebookClient
         from traitlets.config import Config
     except ImportError:
         raise MissingDependencyError("smol validate needs nbclient: pip install 'smol-kernel[ci]'") from None
-    result, begun = Validation(path), time.monotonic()
     if why := _no_notebook(path):
         result.difference, result.is_notebook = f"it cannot be read as a notebook: {why}", False
-        return result
+        return
     try:
         stored: Any = nbformat.read(path, as_version=4)
         fresh: Any = nbformat.from_dict(stored)
         kernel, missing = _kernel(stored)
     except Exception as error:  # noqa: BLE001 - boundary: json, nbformat and its validation each have their own
         result.difference = f"it cannot be read as a notebook: {_first_line(error)}"
-        return result
+        return
     if missing:
         result.difference = f"its kernel {kernel!r} is not installed"
-        return result
+        return
     with _alone() as folder:
-        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
         client = NotebookClient(
             fresh,
             timeout_func=lambda _: timeout,  # its `timeout` takes whole seconds alone
@@ -110,8 +133,6 @@ def validate(path: Path, timeout: float = 600) -> Validation:
             config=Config(KernelManager=sockets),
         )
         _run(client, stored, fresh, result)
-    result.seconds = time.monotonic() - begun
-    return result
 
 
 def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
@@ -140,6 +161,9 @@ def _run(client: Any, stored: Any, fresh: Any, result: Validation) -> None:
                     result.difference = (
                         f"the cell did not come to its end within {client.timeout_func(new):g} s (--timeout)"
                     )
+                except KeyboardInterrupt:
+                    client.shutdown_kernel = "immediate"
+                    raise
                 except DeadKernelError:
                     result.difference = "the kernel died while the cell ran"
                 else:
@@ -236,13 +260,14 @@ def _kernel(notebook: Any) -> tuple[str, bool]:
 
 
 @contextmanager
-def _alone() -> Generator[str]:
+def _alone() -> Generator[Path]:
     """Meanwhile no model can be asked, and nothing is written into the user's journal; gives a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
+    folder = short_folder()  # its kernel's sockets are there
+    try:
         wanted = {
             "SMOL_CASSETTE_MODE": "replay",
             "SMOL_ALLOW_MODEL_REQUESTS": "0",
-            "SMOL_JOURNAL": str(Path(folder, "journal.sqlite")),
+            "SMOL_JOURNAL": str(folder / "journal.sqlite"),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         before = {name: os.environ.get(name) for name in wanted}
@@ -255,3 +280,5 @@ def _alone() -> Generator[str]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -223,15 +223,15 @@ def draw(agent: MultiStepAgent, events: Generator[Event]) -> tuple[Transcript, i
     """Draw `events`, a run of `agent`, on the screen; gives the whole, and the exit status it means."""
     if isinstance(agent, CodeAgent) and sys.stdin is not None and sys.stdin.isatty():
         agent.python_executor.ask_person = ask_person  # pyright: ignore[reportAttributeAccessIssue]
-    console, transcript, status = ConsoleReader(), Transcript(), 1
+    has_journal = agent.journal is not False
+    console, transcript, status = ConsoleReader(names_run=has_journal), Transcript(), 1
     with closing(events):
         try:
             for event in events:
                 transcript.feed(event)
                 console(event)
         except KeyboardInterrupt:
-            is_recorded = transcript.run and agent.journal is not False
-            how = f"smol resume {transcript.run} goes on from here." if is_recorded else ""
+            how = f"smol resume {transcript.run} goes on from here." if transcript.run and has_journal else ""
             raise KeyboardInterrupt(how) from None
         except SmolError as error:
             if transcript.state != "error":  # else the console has said it

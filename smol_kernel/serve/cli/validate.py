@@ -11,8 +11,9 @@ from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from smol_kernel.errors import ConfigError, SmolError
+from smol_kernel.executors.launchers.working_folder import working_folder
 from smol_kernel.render.plain import counted, plain, plain_code
-from smol_kernel.runs.validate import Validation, notebooks_in, validate
+from smol_kernel.runs.validate import Stopped, Validation, notebooks_in, validate
 
 _UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 has no place for."""
@@ -46,11 +47,18 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--junit {arguments.junit}: it is a folder, or lies in one that is not there")
     if arguments.save_diff is not None and arguments.save_diff.exists() and not arguments.save_diff.is_dir():
         raise ConfigError(f"--save-diff {arguments.save_diff}: it is a file; name a folder")
+    working_folder(None)
     seconds = min(arguments.timeout, MOST_SECONDS)
     results: list[Validation] = []
     names: list[str] = []
     for path in notebooks_in(arguments.paths):
-        result = validate(path, seconds)
+        try:
+            result = validate(path, seconds)
+        except Stopped as stop:
+            if arguments.junit is not None:
+                _write_junit([*results, stop.result], arguments.junit)
+            print(_account(stop.result), flush=True)
+            raise
         results.append(result)
         names.append(_free_name(result.path.stem, names))
         print(_account(result), flush=True)
@@ -73,8 +81,15 @@ def _account(result: Validation) -> str:
     if result.ok:
         return f"{result.path}: as it was ({counted(result.cells, 'cell')})"
     if result.cell is None:
-        return f"{result.path}: {plain(result.difference)}"
-    return f"{result.path}: code cell {result.cell} differs\n{_shown(result)}"
+        return f"{result.path}: {plain(result.difference) or _where(result)}"
+    return f"{result.path}: {_where(result)}\n{_shown(result)}"
+
+
+def _where(result: Validation) -> str:
+    """In a few words, what there is to be told of one that is not as it was."""
+    if result.stopped:
+        return f"stopped while code cell {result.cell} ran" if result.cell else "stopped before its first cell ran"
+    return f"code cell {result.cell} differs" if result.cell else "it could not be run"
 
 
 def _shown(result: Validation) -> str:
@@ -108,10 +123,10 @@ def _write_junit(results: Sequence[Validation], path: Path) -> None:
         "testsuite", name="smol validate", tests=str(len(results)), failures=str(failures), time=f"{seconds:.3f}"
     )
     for result in results:
-        case = SubElement(suite, "testcase", name=str(result.path), classname="notebook", time=f"{result.seconds:.3f}")
+        name = _UNFIT.sub("�", str(result.path))
+        case = SubElement(suite, "testcase", name=name, classname="notebook", time=f"{result.seconds:.3f}")
         if not result.ok:
-            where = f"code cell {result.cell} differs" if result.cell else "it could not be run"
-            SubElement(case, "failure", message=where).text = _UNFIT.sub("�", _account(result))
+            SubElement(case, "failure", message=_where(result)).text = _UNFIT.sub("�", _account(result))
     try:
         ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:
