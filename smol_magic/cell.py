@@ -107,7 +107,7 @@ class AgentCell:
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, options.inputs, variables)
-        self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
+        self._proof = CellProof(self._session, self._transcript, options, self._inputs, self._answer_name, variables)
         magics.tell_unseen()
         try:
             model = self._session.model_for(options, variables)
@@ -212,7 +212,7 @@ class AgentCell:
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""
         with self._view.proving():
-            self._proof.prove(self._session)
+            self._proof.prove()
 
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +57,11 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
         if path.exists() and not chosen.force:
             raise FileExistsError
         script: bool | Proof = chosen.script
+        before = runs_before(session.journal, events) if script and events else []
         if script and events and not chosen.no_proof:
-            earlier = partial(runs_before, session.journal, events)
-            script = _proved(Prover(settled(events), earlier=earlier, **recorded_box(events)))
+            script = _proved(Prover(settled(events), earlier=before, **recorded_box(events)))
             print(script.line)
-        export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run, before=before)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"

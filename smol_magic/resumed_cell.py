@@ -59,7 +59,14 @@ class ResumedCell(AgentCell):
         self._agent = self._resumption.agent
         self._executor = getattr(self._agent, "python_executor", None)
         self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
-        self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name, self._shell.user_ns)
+        self._proof = CellProof(
+            self._session,
+            self._transcript,
+            self._options,
+            self._inputs,
+            self._answer_name,
+            self._shell.user_ns,
+        )
         self._view = make_view(
             self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=self._options.prove_cell
         )

@@ -613,3 +613,18 @@ def test_cells_of_a_conversation_that_goes_on_make_what_the_earlier_run_had_made
     for each in code:
         proving.run(each["source"]).must_be_ok()
     assert (proving.value("second"), proving.value("table")) == (2, [1, 2, 30])
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_what_only_the_first_run_was_given_stays_as_it_is_when_the_conversation_goes_on(proving, prove):
+    proving.run(f"%config SmolMagic.prove = {prove}\nprices = [1, 2, 30]").must_be_ok()
+    model(proving, "final_answer(len(prices))")
+    proving.run("%%agent --model m --in prices\ncount").must_be_ok()
+    model(proving, "prices.append(4)", "final_answer(sum(prices))")
+    cell = proving.start("%%agent --model m --continue -o s\nadd", cell_id="c2")
+    cells = written(cell, Page(proving, cell))
+    assert ("*Proved: " in cells[0]["source"]) == prove
+    for _ in range(2):
+        for source in code_of(cells):
+            proving.run(source).must_be_ok()
+        assert (proving.value("s"), proving.value("prices")) == (37, [1, 2, 30])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +121,11 @@ def export_run(arguments: argparse.Namespace) -> int:
         if target.exists() and not arguments.force:
             raise FileExistsError
         script: bool | Proof = arguments.script
+        before = runs_before(journal, events) if script else []
         if script and not arguments.no_proof:
-            earlier = partial(runs_before, journal, events)
-            script = Prover(settled(events), earlier=earlier, **recorded_box(events)).prove()
-        export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
+            script = Prover(settled(events), earlier=before, **recorded_box(events)).prove()
+        cut_off = run.state == "unfinished"
+        export(events, target, script=script, overwrite=arguments.force, cut_off=cut_off, before=before)
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:
