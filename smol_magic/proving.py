@@ -15,11 +15,12 @@ from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.earlier import runs_before
 from smol_kernel.runs.lent import lent
 from smol_kernel.runs.made_again import beginning
-from smol_kernel.runs.named_answer import with_answer_in
+from smol_kernel.runs.named_answer import last_code, last_name, with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.script import ScriptCell, script_cells
+from smol_kernel.runs.script import Around, ScriptCell, script_cells
+from smol_magic.invented import note, taken
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
@@ -64,6 +65,7 @@ class CellProof:
                 made=session.child,
                 earlier=runs_before(session.journal, events),
                 variables=self._variables,
+                around=self._around,
             )
             if self._stopped:
                 self._prover.stop()
@@ -83,7 +85,8 @@ class CellProof:
         named, and the last checks it if that is wanted. Names that the notebook lacks are made, or told."""
         proof, transcript = self.proof, self._transcript
         cells = self._whole() if proof is None else proof.cells
-        cells = with_needs(cells, (proof and proof.transcript) or transcript, self._variables)
+        told = (proof and proof.transcript) or transcript
+        cells = with_needs(cells, told, self._variables)
         if proof is not None and cells:
             cells = replace(proof, cells=cells).told()
         other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
@@ -91,7 +94,9 @@ class CellProof:
             name = self._answer_name
             cells = _without(cells, name) if other else with_answer_in(cells, name)
         if proof is not None and self._options.prove_cell and proof.proved:
-            cells = with_check(cells, decode(transcript.answer))
+            cells = with_check(cells, decode(transcript.answer), self._around.taken)
+        note(self._session.invented, cells, told)
+        self._session.invented.pop(self._answer_name or "", None)
         earlier = sum(step.is_earlier for step in proof.transcript.steps) if proof and proof.transcript else 0
         return [replace(cell, step=max(cell.step - earlier, 0)) for cell in cells]
 
@@ -103,10 +108,15 @@ class CellProof:
             transcript.inputs = beginning(lent([*runs_before(journal, events), events], self._variables)).inputs
         except SmolError:  # the journal failed when it ran: they are not known
             pass
-        return script_cells(transcript)
+        return script_cells(transcript, self._around)
+
+    @property
+    def _around(self) -> Around:
+        return Around(taken(self._variables, self._session.invented, self._session.history), self._answer_name)
 
 
 def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:
     first, *others = cells
-    said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells do not set that."
+    does = "put that there" if last_name(cells[last_code(cells) or 0].source) == name else "do not set that"
+    said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells {does}."
     return [replace(first, source=f"{first.source}\n\n{said}"), *others] if first.kind == "markdown" else cells

@@ -628,3 +628,41 @@ def test_what_only_the_first_run_was_given_stays_as_it_is_when_the_conversation_
         for source in code_of(cells):
             proving.run(source).must_be_ok()
         assert (proving.value("s"), proving.value("prices")) == (37, [1, 2, 30])
+
+
+@pytest.mark.parametrize(
+    ("options", "action", "names"),
+    [
+        ("", "for i in d:\n    if i == 3:\n        final_answer(i)", ["answer_", "answered_"]),
+        ("-o r", "for i in d:\n    if i == 3:\n        final_answer(i)", ["answered_", "r"]),
+        ("-o r", "if d:\n    final_answer(d[-1])", ["r"]),
+        ("--prove-cell", "d.append(3)\nfinal_answer([0.5, d[-1] / 3])", ["answer_", "d__", "expected_"]),
+    ],
+)
+@pytest.mark.parametrize("prove", [True, False])
+def test_the_cells_give_no_name_of_the_notebook_another_value(proving, options, action, names, prove):
+    mine = "answer = answered = expected = d_ = 'mine'"
+    proving.run(f"%config SmolMagic.prove = {prove}\n{mine}\nd = [1, 3]").must_be_ok()
+    given = []
+    for _ in range(2):
+        model(proving, action)
+        cell = proving.start(f"%%agent --model m --in d {options}\nwork", cell_id="c1")
+        given.append(code_of(written(cell, Page(proving, cell))))
+        for source in given[-1]:
+            proving.run(source).must_be_ok()
+        assert set(proving.value("(answer, answered, expected, d_)")) == {"mine"}
+    assert given[0] == given[1]
+    assert names == sorted(re.findall(r"\b(?:r|(?:answer|answered|expected|d_)_)(?= =|:)", "\n".join(given[0])))
+    proving.run("del answer, answered, expected, d_").must_be_ok()
+
+
+def test_a_name_of_the_cells_that_the_notebook_then_gives_a_value_is_the_notebook_s(proving):
+    work = []
+    for own in ("pass", "found = [2]\nfound_ = 'mine'"):
+        proving.run(f"found = [1]\n{own}").must_be_ok()
+        model(proving, "found.append(3)\nfinal_answer(found[-1])")
+        cell = proving.start("%%agent --model m --in found\nwork", cell_id="c1")
+        work.append(code_of(written(cell, Page(proving, cell))))
+        proving.run("\n".join(work[-1])).must_be_ok()
+    assert ["found__" in "".join(each) for each in work] == [False, True]
+    assert proving.value("found_") == "mine"

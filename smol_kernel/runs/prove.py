@@ -37,7 +37,7 @@ from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
 from smol_kernel.runs.recorded_box import to_read
 from smol_kernel.runs.same import pictures
-from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
+from smol_kernel.runs.script import NOWHERE, Around, ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.turned import LATER, READS_DATES, TODAY, Turn, turns
 from smol_kernel.runs.written import Written, unshown
 
@@ -74,6 +74,9 @@ class Prover:
     """The runs from which it went on, the first one first."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Of the notebook: what earlier runs were given is taken from there, if the `inputs` are given."""
+
+    around: Around = NOWHERE
+    """The notebook that the cells are for."""
 
     def __post_init__(self) -> None:
         self._runs = [*self.earlier, list(self.events)]
@@ -126,8 +129,9 @@ class Prover:
 
     def _prove(self) -> Proof:
         transcript = self._transcript
-        whole = script_cells(transcript)
-        sliced, self._shown.written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
+        whole = script_cells(transcript, self.around)
+        stopped = self._stopped.is_set()
+        sliced, self._shown.written = (None, Written()) if stopped else sliced_cells(transcript, self.around)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
         if self._is_lent and (proof := self._with_earlier()):  # they may have changed it since
