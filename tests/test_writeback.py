@@ -666,3 +666,14 @@ def test_a_name_of_the_cells_that_the_notebook_then_gives_a_value_is_the_noteboo
         proving.run("\n".join(work[-1])).must_be_ok()
     assert ["found__" in "".join(each) for each in work] == [False, True]
     assert proving.value("found_") == "mine"
+
+
+def test_a_variable_that_was_handed_in_and_is_gone_is_named(proving):
+    proving.run("gone = [1, 2]").must_be_ok()
+    model(proving, "final_answer(len(gone))", "final_answer(sum(gone))")
+    proving.run("%%agent --model m --in gone\ncount").must_be_ok()
+    proving.run("del gone").must_be_ok()
+    cell = proving.start("%agent fork --step 0 --model m", cell_id="c2")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells) == ["sum(gone)"]
+    assert "Before you run these cells, define `gone`, which was handed in." in cells[0]["source"]

@@ -20,7 +20,9 @@ _PART = re.compile(r"\w+(?:\.(index|columns)|\.iloc\[:, (\d+)\])?")
 _SIDES = re.compile(r"\[left\]:(.*)\n\[right\]:(.*)", re.DOTALL)
 _SHOWN = 60  # characters of a value
 _UNMADE = "the cells use what they do not make themselves, such as a variable of an earlier run"
-_UNMADE_BY_ALL = "the cells use what neither they nor earlier runs make, such as a variable of a `%%py` cell"
+_UNMADE_BY_ALL = (
+    "the cells use what neither they nor earlier runs make, such as a variable of a `%%py` cell or one deleted since"
+)
 
 
 def failure(ended: ActionFinished) -> str:
