@@ -107,7 +107,7 @@ class AgentCell:
         agents = namespace.agents(options.agents, variables)
         self._images = namespace.images(options.images, variables)
         self._answer_name = namespace.answer_name(options.output, self._inputs, variables)
-        self._proof = CellProof(self._transcript, options, self._inputs, self._answer_name, variables)
+        self._proof = CellProof(self._session, self._transcript, options, self._inputs, self._answer_name, variables)
         offered = magics.tell_unseen()
         if options.continued and self._session.is_empty and not self._in_agent_kernel:  # there each task goes on
             magics.tell_anew(offered)
@@ -229,7 +229,7 @@ class AgentCell:
     def prove(self) -> None:
         """Prove the finished work, on its own thread; the account stands there already."""
         with self._view.proving():
-            self._proof.prove(self._session)
+            self._proof.prove()
 
     async def write_back(self) -> None:
         """Insert the script below the cell, or offer it as one next cell where no page takes it."""

@@ -25,6 +25,7 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
     Raises CellError for what cannot be written or understood.
     """
     from smol_kernel.errors import RunNotFoundError
+    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.exporting import OF_EVENTS, export, form_of
     from smol_kernel.runs.prove import prover_of
 
@@ -54,10 +55,11 @@ def export_command(session: Session, words: Sequence[str], find: Callable[[str],
         if path.exists() and not chosen.force:
             raise FileExistsError
         script: bool | Proof = chosen.script
+        before = runs_before(session.journal, events) if script and events else []
         if script and events and not chosen.no_proof:
-            script = _proved(prover_of(session.journal, events))
+            script = _proved(prover_of(events, before))
             print(script.line)
-        export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run)
+        export(events, path, script=script, overwrite=chosen.force, cut_off=cut_off, transcript=run, before=before)
     except FileExistsError:
         raise CellError(
             f"%agent export {file}: the file exists: choose another name, or replace it with --force"

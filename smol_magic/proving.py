@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.managed_agent import functions
@@ -13,11 +13,14 @@ from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.earlier import runs_before
-from smol_kernel.runs.named_answer import with_answer_in
+from smol_kernel.runs.lent import lent
+from smol_kernel.runs.made_again import beginning
+from smol_kernel.runs.named_answer import last_code, last_name, with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.script import ScriptCell, script_cells
+from smol_kernel.runs.script import Around, ScriptCell, script_cells
+from smol_magic.invented import note, taken
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
@@ -31,21 +34,23 @@ class CellProof:
 
     def __init__(
         self,
+        session: Session,
         transcript: Transcript,
         options: RunOptions,
         inputs: Mapping[str, Any],
         answer_name: str | None,
         variables: Mapping[str, Any],
     ) -> None:
-        self._transcript, self._options, self._inputs = transcript, options, inputs
+        self._session, self._transcript, self._options, self._inputs = session, transcript, options, inputs
         self._answer_name, self._variables = answer_name, variables
         self._prover: Prover | None = None
         self._stopped = False
         self.proof: Proof | None = None
         """None as long as there is none."""
 
-    def prove(self, session: Session) -> None:
+    def prove(self) -> None:
         """Run the cells again and compare. What hinders that is told in the proof."""
+        session = self._session
         agent = session.agent
         try:
             events = settled(session.journal.events(self._transcript.run))
@@ -58,15 +63,16 @@ class CellProof:
                 limits=box.get("limits", self._options.limits),
                 timeout=box.get("timeout_seconds", self._options.timeout),
                 made=session.child,
-                earlier=partial(runs_before, session.journal, events),
+                earlier=runs_before(session.journal, events),
                 variables=self._variables,
+                around=self._around,
             )
             if self._stopped:
                 self._prover.stop()
             self.proof = self._prover.prove()
         except Exception as error:  # noqa: BLE001 - boundary: whatever hinders the proof, the answer stands
             said = str(error).rstrip(".") if isinstance(error, SmolError) else f"the proof itself failed ({error!r})"
-            self.proof = Proof("not proved", script_cells(self._transcript), said)
+            self.proof = Proof("not proved", self._whole(), said)
 
     def stop(self) -> None:
         """End it; nothing is proved then."""
@@ -78,8 +84,9 @@ class CellProof:
         """The cells to write: a line in the first says what was shown, the answer goes into the variable that the user
         named, and the last checks it if that is wanted. Names that the notebook lacks are made, or told."""
         proof, transcript = self.proof, self._transcript
-        cells = script_cells(transcript) if proof is None else proof.cells
-        cells = with_needs(cells, (proof and proof.transcript) or transcript, self._variables)
+        cells = self._whole() if proof is None else proof.cells
+        told = (proof and proof.transcript) or transcript
+        cells = with_needs(cells, told, self._variables)
         if proof is not None and cells:
             cells = replace(proof, cells=cells).told()
         other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
@@ -87,12 +94,29 @@ class CellProof:
             name = self._answer_name
             cells = _without(cells, name) if other else with_answer_in(cells, name)
         if proof is not None and self._options.prove_cell and proof.proved:
-            cells = with_check(cells, decode(transcript.answer))
+            cells = with_check(cells, decode(transcript.answer), self._around.taken)
+        note(self._session.invented, cells, told)
+        self._session.invented.pop(self._answer_name or "", None)
         earlier = sum(step.is_earlier for step in proof.transcript.steps) if proof and proof.transcript else 0
         return [replace(cell, step=max(cell.step - earlier, 0)) for cell in cells]
+
+    def _whole(self) -> list[ScriptCell]:
+        """All that completed, sparing also what earlier runs were given."""
+        transcript, journal = copy(self._transcript), self._session.journal
+        try:
+            events = list(settled(journal.events(transcript.run)))
+            transcript.inputs = beginning(lent([*runs_before(journal, events), events], self._variables)).inputs
+        except SmolError:  # the journal failed when it ran: they are not known
+            pass
+        return script_cells(transcript, self._around)
+
+    @property
+    def _around(self) -> Around:
+        return Around(taken(self._variables, self._session.invented, self._session.history), self._answer_name)
 
 
 def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:
     first, *others = cells
-    said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells do not set that."
+    does = "put that there" if last_name(cells[last_code(cells) or 0].source) == name else "do not set that"
+    said = f"The last cell gives the object whose fields are in `{name}`; run alone, these cells {does}."
     return [replace(first, source=f"{first.source}\n\n{said}"), *others] if first.kind == "markdown" else cells

@@ -60,7 +60,14 @@ class ResumedCell(AgentCell):
         self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
         began_with = self._resumption.options["additional_args"]
         self._inputs = {name: value for name, value in began_with.items() if value is self._shell.user_ns.get(name)}
-        self._proof = CellProof(self._transcript, self._options, self._inputs, self._answer_name, self._shell.user_ns)
+        self._proof = CellProof(
+            self._session,
+            self._transcript,
+            self._options,
+            self._inputs,
+            self._answer_name,
+            self._shell.user_ns,
+        )
         self._view = make_view(
             self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=self._options.prove_cell
         )

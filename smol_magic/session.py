@@ -52,6 +52,8 @@ class Session:
         """Sessions of the pages that are known to take cells."""
         self.offered: list[str] = []
         """The scripts that the cell that runs now has offered as one next cell."""
+        self.invented: dict[str, set[str]] = {}
+        """Names that finished work binds for itself, and the sources of its cells that do."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._sent: set[str] = set()
@@ -76,6 +78,11 @@ class Session:
 
             self._journal = Journal()
         return self._journal
+
+    @property
+    def history(self) -> list[str]:
+        """The cells that were run in this kernel, as they were typed."""
+        return list(self._shell.history_manager.input_hist_raw)
 
     @contextmanager
     def busy(self, doing: str) -> Generator[None]:

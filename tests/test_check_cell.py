@@ -83,3 +83,9 @@ def test_the_last_expression_gets_a_name_that_is_free():
 def test_an_answer_that_cannot_be_written_down_gets_no_cell(answer):
     cells = [ScriptCell("code", "x", 1)]
     assert with_check(cells, answer) == cells
+
+
+def test_its_names_are_none_that_are_taken():
+    *_, last, _, checked = with_check([ScriptCell("code", "[0.5]", 1)], [0.5], {"answer", "answer_", "expected"})
+    assert last.source == "answer__ = [0.5]\nanswer__"
+    assert checked.source.startswith("expected_ = [0.5]\nassert len(answer__) == len(expected_)\n")

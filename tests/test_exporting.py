@@ -198,6 +198,23 @@ def test_work_that_is_not_reproduced_says_so_in_its_file(tmp_path, monkeypatch, 
     assert "# *Not reproduced: " in (tmp_path / "work.py").read_text()
 
 
+def test_what_an_earlier_run_was_given_is_told_and_stays_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SMOL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.chdir(tmp_path)
+    replies = [code("final_answer(len(rows))"), code("print(rows)\nrows.append(4)\nfinal_answer(sum(rows))")]
+    with CodeAgent(tools=[], model=ScriptedModel(replies), verbosity_level=LogLevel.OFF) as agent:
+        agent.run("Count.", additional_args={"rows": [1, 2]})
+        agent.run("Add.", reset=False)
+    for options, said in ((["--no-proof"], "print(rows_)"), ([], "Proved: ")):
+        for ending in (".py", ".ipynb"):
+            assert main(["export", "last", "--script", *options, "--force", "--to", f"work{ending}"]) == 0
+            assert said in capsys.readouterr().out + (tmp_path / f"work{ending}").read_text()
+            assert "`rows`: list" in (tmp_path / f"work{ending}").read_text()
+        rows = [1, 2]
+        found = runpy.run_path("work.py", {"rows": rows, "answer": None})
+        assert (found["rows_"], rows) == ([1, 2, 4], [1, 2])
+
+
 def test_what_cannot_be_written_is_said_in_a_line(recorded, tmp_path, capsys):
     for arguments, why in (
         (["--to", "run.pdf"], "run.pdf: give a file that ends in .ipynb, .py, .html, .md, .json"),

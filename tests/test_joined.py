@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import partial
+from dataclasses import replace
 
 import pytest
 from noted_calls import noted
 from scripted_replies import code
 
+from smol_kernel.events import ActionFinished, ActionProposed
 from smol_kernel.journal import Journal
 from smol_kernel.runs.earlier import runs_before
 from smol_kernel.runs.joined import joined
@@ -29,8 +30,9 @@ def conversation(make, tmp_path):
             inputs |= new
         journal = Journal(tmp_path / "journal.sqlite")
         events = list(journal.events(agent.run_id))
-        earlier = partial(runs_before, journal, events)
-        return Prover(events, inputs=inputs, tools=agent.tools, cwd=tmp_path, earlier=earlier, **options)
+        earlier = runs_before(journal, events)
+        options = {"inputs": inputs, "tools": agent.tools, "cwd": tmp_path, "earlier": earlier} | options
+        return Prover(events, **options)
 
     return conversation
 
@@ -130,7 +132,7 @@ def test_words_rest_on_what_was_shown_in_this_run(conversation):
 )
 def test_where_it_cannot_be_told_what_is_needed_the_cells_are_those_of_the_run(conversation, first, second, given):
     prover = conversation([first], [second], given=given)
-    (earlier,) = prover.earlier()
+    (earlier,) = prover.earlier
     assert joined([earlier, prover.events]) is None
     proof = prover.prove()
     assert proof.state == "not reproduced"
@@ -164,3 +166,63 @@ def test_what_an_earlier_run_showed_is_not_shown_again(conversation):
     plot = "import matplotlib.pyplot as plt\nx = [1, 2]\nplt.plot(x)\nplt.show()\nfinal_answer(1)"
     proof = conversation([plot], ["final_answer(sum(x))"]).prove()
     assert (proof.state, sources(proof)) == ("proved", ["x = [1, 2]", "sum(x)"])
+
+
+TABLES = {"df": {"x": [1, 2, 30], "y": 1.0}, "other": {"z": [4]}}
+
+
+@pytest.mark.parametrize(
+    ("actions", "names", "cells"),
+    [
+        (["final_answer(float(df.x.sum()))", "final_answer(float(df.y.mean()))"], ["df"], ["float(df.y.mean())"]),
+        (["k = int(df.x.max())\nfinal_answer(k)", "final_answer(k + len(df))"], ["df"],
+         ["k = int(df.x.max())", "k + len(df)"]),
+        (["final_answer(len(df))", "final_answer(len(other))", "final_answer(len(df) + int(other.z[0]))"],
+         ["df", "other"], ["len(df) + int(other.z[0])"]),
+        (["final_answer(len(df))", "df['y'] = df.y + 1\nfinal_answer(float(df.y.mean()))"], ["df"],
+         ["df_ = df.copy()\ndf_['y'] = df_.y + 1\nfloat(df_.y.mean())"]),
+        (["df['y'] = df.y + 1\nfinal_answer(len(df))", "final_answer(float(df.y.mean()))"], ["df"],
+         ["df_ = df.copy()\ndf_['y'] = df_.y + 1", "float(df_.y.mean())"]),
+        (["df['y'] = df.y + 1\nfinal_answer(len(df))", "final_answer(len(df))", "final_answer(float(df.y.mean()))"],
+         ["df", "df"], ["float(df.y.mean())"]),
+        (["exec('')\nfinal_answer(len(df))", "df = len(df)\nfinal_answer(df)"], ["df"],
+         ["df_ = df\ndf_ = len(df_)\ndf_"]),
+    ],
+    ids=["read", "and a variable", "two", "changed", "changed before", "given anew", "exec"],
+)  # fmt: skip
+def test_what_earlier_runs_were_given_is_in_the_notebook(conversation, actions, names, cells):
+    pd = pytest.importorskip("pandas")
+    tables = {name: pd.DataFrame(TABLES[name]) for name in names}
+    given = [{name: tables[name].copy()} for name in names]
+    prover = conversation(*([action] for action in actions), given=given, inputs={}, variables=tables)
+    proof = prover.prove()
+    assert (proof.state, proof.reason) == ("proved", "")
+    assert sources(proof) == cells
+    assert proof.transcript.inputs.keys() == {name for name in names if name in str(cells)}
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [({"x": [3], "y": 1}, "the answer is 4 where the run had 2"), ({"y": 1}, "name 'x' is not defined")],
+)
+@pytest.mark.parametrize("action", ["final_answer(x[0] + 1)", "y = k\nfinal_answer(x[0] + y)"])
+def test_what_is_not_in_the_notebook_as_it_was_is_not_proved(conversation, variables, said, action):
+    prover = conversation(
+        ["k = y\nfinal_answer(k)"], [action], given=[{"x": [1], "y": 1}], inputs={}, variables=variables
+    )
+    proof = prover.prove()
+    assert proof.state == "not reproduced"
+    assert said in proof.reason
+
+
+def test_the_name_that_no_run_had_made_is_told(conversation, tmp_path):
+    prover = conversation(["a = 1\nfinal_answer(a)"], ["b = 2\nfinal_answer(a + b)"])
+    events = [replace(each, code="final_answer(a + b)") if isinstance(each, ActionProposed) else each
+              for each in prover.events]  # fmt: skip
+    events = [replace(each, completed=1) if isinstance(each, ActionFinished) else each for each in events]
+    said = "the cells use what neither they nor earlier runs make, such as a variable of a `%%py` cell or one "
+    assert (
+        Prover(events, cwd=tmp_path, earlier=prover.earlier)
+        .prove()
+        .reason.startswith(f"{said}deleted since (NameError: name 'b'")
+    )

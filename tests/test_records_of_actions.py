@@ -18,6 +18,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.prove import Prover
 from smol_magic.proving import CellProof
+from smol_magic.session import Session
 
 
 class Unit(enum.Enum):
@@ -198,7 +199,7 @@ def test_an_answer_is_the_fields_and_is_proved(answer_of, tmp_path, answer, give
     transcript = Transcript()
     for event in events:
         transcript.feed(event)
-    shown = CellProof(transcript, RunOptions(), {}, "answer", {})
+    shown = CellProof(Session(None), transcript, RunOptions(), {}, "answer", {})
     shown.proof = proof
     cells = shown.cells()
     assert "answer =" not in "".join(cell.source for cell in cells)  # it has the fields already

@@ -624,3 +624,67 @@ def test_cells_of_a_conversation_that_goes_on_make_what_the_earlier_run_had_made
     for each in code:
         proving.run(each["source"]).must_be_ok()
     assert (proving.value("second"), proving.value("table")) == (2, [1, 2, 30])
+
+
+@pytest.mark.parametrize("prove", [True, False])
+def test_what_only_the_first_run_was_given_stays_as_it_is_when_the_conversation_goes_on(proving, prove):
+    proving.run(f"%config SmolMagic.prove = {prove}\nprices = [1, 2, 30]").must_be_ok()
+    model(proving, "final_answer(len(prices))")
+    proving.run("%%agent --model m --in prices\ncount").must_be_ok()
+    model(proving, "prices.append(4)", "final_answer(sum(prices))")
+    cell = proving.start("%%agent --model m --continue -o s\nadd", cell_id="c2")
+    cells = written(cell, Page(proving, cell))
+    assert ("*Proved: " in cells[0]["source"]) == prove
+    for _ in range(2):
+        for source in code_of(cells):
+            proving.run(source).must_be_ok()
+        assert (proving.value("s"), proving.value("prices")) == (37, [1, 2, 30])
+
+
+@pytest.mark.parametrize(
+    ("options", "action", "names"),
+    [
+        ("", "for i in d:\n    if i == 3:\n        final_answer(i)", ["answer_", "answered_"]),
+        ("-o r", "for i in d:\n    if i == 3:\n        final_answer(i)", ["answered_", "r"]),
+        ("-o r", "if d:\n    final_answer(d[-1])", ["r"]),
+        ("--prove-cell", "d.append(3)\nfinal_answer([0.5, d[-1] / 3])", ["answer_", "d__", "expected_"]),
+    ],
+)
+@pytest.mark.parametrize("prove", [True, False])
+def test_the_cells_give_no_name_of_the_notebook_another_value(proving, options, action, names, prove):
+    mine = "answer = answered = expected = d_ = 'mine'"
+    proving.run(f"%config SmolMagic.prove = {prove}\n{mine}\nd = [1, 3]").must_be_ok()
+    given = []
+    for _ in range(2):
+        model(proving, action)
+        cell = proving.start(f"%%agent --model m --in d {options}\nwork", cell_id="c1")
+        given.append(code_of(written(cell, Page(proving, cell))))
+        for source in given[-1]:
+            proving.run(source).must_be_ok()
+        assert set(proving.value("(answer, answered, expected, d_)")) == {"mine"}
+    assert given[0] == given[1]
+    assert names == sorted(re.findall(r"\b(?:r|(?:answer|answered|expected|d_)_)(?= =|:)", "\n".join(given[0])))
+    proving.run("del answer, answered, expected, d_").must_be_ok()
+
+
+def test_a_name_of_the_cells_that_the_notebook_then_gives_a_value_is_the_notebook_s(proving):
+    work = []
+    for own in ("pass", "found = [2]\nfound_ = 'mine'"):
+        proving.run(f"found = [1]\n{own}").must_be_ok()
+        model(proving, "found.append(3)\nfinal_answer(found[-1])")
+        cell = proving.start("%%agent --model m --in found\nwork", cell_id="c1")
+        work.append(code_of(written(cell, Page(proving, cell))))
+        proving.run("\n".join(work[-1])).must_be_ok()
+    assert ["found__" in "".join(each) for each in work] == [False, True]
+    assert proving.value("found_") == "mine"
+
+
+def test_a_variable_that_was_handed_in_and_is_gone_is_named(proving):
+    proving.run("gone = [1, 2]").must_be_ok()
+    model(proving, "final_answer(len(gone))", "final_answer(sum(gone))")
+    proving.run("%%agent --model m --in gone\ncount").must_be_ok()
+    proving.run("del gone").must_be_ok()
+    cell = proving.start("%agent fork --step 0 --model m", cell_id="c2")
+    cells = written(cell, Page(proving, cell))
+    assert code_of(cells) == ["sum(gone)"]
+    assert "Before you run these cells, define `gone`, which was handed in." in cells[0]["source"]

@@ -22,8 +22,8 @@ _NAMES = frozenset({"Answered", "final_answer"})
 _ENDED_BY_ANSWER = """\
 try:
 {body}
-except Answered as answered:
-    {name} = answered.args[0]
+except Answered as {caught}:
+    {name} = {caught}.args[0]
 {name}"""
 
 
@@ -45,9 +45,9 @@ def answer_edits(source: Source, last: ast.stmt, name: str) -> tuple[list[Edit],
     return edits, f"\n{name}"
 
 
-def ended_by_answer(statement: str, name: str) -> str:
+def ended_by_answer(statement: str, name: str, caught: str) -> str:
     """`statement` so that `final_answer`, once `defined`, ends it from anywhere: loops, functions, expressions."""
-    return _ENDED_BY_ANSWER.format(body=indented(statement), name=name)
+    return _ENDED_BY_ANSWER.format(body=indented(statement), name=name, caught=caught)
 
 
 def defined(cells: Iterable[str]) -> Iterator[str]:

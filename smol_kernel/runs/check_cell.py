@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -22,18 +22,18 @@ LARGEST = 2_000
 _WORDS = "Checks the answer again."
 
 
-def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
+def with_check(cells: Sequence[ScriptCell], answer: Any, taken: Container[str] = ()) -> list[ScriptCell]:
     """The cells and one that checks that they give `answer`; without it where the answer cannot be written down, or is
-    what they give in another form."""
+    what they give in another form. Its names are none of those `taken`."""
     found = list(cells)
     place = last_code(found)
     if place is None or found[place].as_fields:
         return found
     source, name = found[place].source, last_name(found[place].source)
     if name is None:
-        name = free_name_in(found)
+        name = free_name_in(found, taken=taken)
         source = bound(source, name)
-    code = check(answer, name)
+    code = check(answer, name, lambda wanted: free_name_in(found, wanted, taken))
     if source is None or code is None:
         return found
     step = found[place].step
@@ -41,11 +41,11 @@ def with_check(cells: Sequence[ScriptCell], answer: Any) -> list[ScriptCell]:
     return [*found, ScriptCell("markdown", _WORDS, step), ScriptCell("code", code, step)]
 
 
-def check(answer: Any, name: str) -> str | None:
-    """The code that checks that `name` is it; None where there is none."""
+def check(answer: Any, name: str, free: Callable[[str], str] = str) -> str | None:
+    """The code that checks that `name` is it; None where there is none. `free` makes a wanted name a free one."""
     kind = package(type(answer))
     if kind == "pandas":
-        return _check_table(answer, name)
+        return _check_table(answer, name, free)
     if kind == "numpy":
         return _check_array(answer, name)
     if answer is None or isinstance(answer, bool):
@@ -65,7 +65,7 @@ def check(answer: Any, name: str) -> str | None:
             return None
         return f'import hashlib\n\nassert hashlib.sha256(repr({name}).encode()).hexdigest() == "{_sha(text.encode())}"'
     if isinstance(answer, (list, tuple)) and answer and all(type(item) is float for item in answer):
-        return _check_numbers(answer, name)
+        return _check_numbers(answer, name, free("expected"))
     return f"assert {name} == {text}"
 
 
@@ -77,11 +77,11 @@ def _check_number(answer: float, name: str) -> str:
     return f"assert abs({name} - {answer!r}) <= 1e-9 * {abs(answer)!r}"
 
 
-def _check_numbers(answer: Sequence[float], name: str) -> str | None:
+def _check_numbers(answer: Sequence[float], name: str, expected: str) -> str | None:
     if not all(map(math.isfinite, answer)):
         return None
-    return f"expected = {list(answer)!r}\nassert len({name}) == len(expected)\n" + (
-        f"assert all(abs(a - b) <= 1e-9 * abs(b) for a, b in zip({name}, expected))"
+    return f"{expected} = {list(answer)!r}\nassert len({name}) == len({expected})\n" + (
+        f"assert all(abs(a - b) <= 1e-9 * abs(b) for a, b in zip({name}, {expected}))"
     )
 
 
@@ -92,26 +92,28 @@ def _written(value: Any) -> str:
     return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
-def _check_table(answer: Any, name: str) -> str | None:
+def _check_table(answer: Any, name: str, free: Callable[[str], str]) -> str | None:
     pandas = import_module("pandas")
     if not isinstance(answer, (pandas.DataFrame, pandas.Series)):
         return None
     if isinstance(answer, pandas.DataFrame):
         made, text = _written_table(pandas, answer)
         if made is not None and len(text) <= LARGEST and _same(pandas, answer, made):
+            expected = free("expected")
             return (
-                f"import pandas as pd\n\nexpected = {text}\n"
-                f"pd.testing.assert_frame_equal({name}, expected, rtol=1e-9, atol=0)"
+                f"import pandas as pd\n\n{expected} = {text}\n"
+                f"pd.testing.assert_frame_equal({name}, {expected}, rtol=1e-9, atol=0)"
             )
     try:
-        rows = pandas.util.hash_pandas_object(answer, index=True).to_numpy().tobytes()
+        digest = _sha(pandas.util.hash_pandas_object(answer, index=True).to_numpy().tobytes())
     except (TypeError, ValueError, OverflowError):  # cells that cannot be hashed, or written
         return None
+    rows = free("rows")
     return (
         "import hashlib\n\nimport pandas as pd\n\n"
-        f"rows = pd.util.hash_pandas_object({name}, index=True).to_numpy().tobytes()\n"
+        f"{rows} = pd.util.hash_pandas_object({name}, index=True).to_numpy().tobytes()\n"
         f"assert {name}.shape == {tuple(answer.shape)!r}\n"
-        f'assert hashlib.sha256(rows).hexdigest() == "{_sha(rows)}"'
+        f'assert hashlib.sha256({rows}).hexdigest() == "{digest}"'
     )
 
 

@@ -18,6 +18,7 @@ from smol_kernel.executors.launchers.settings import read_mount
 from smol_kernel.parsing import has_too_many_parts
 from smol_kernel.render.markdown import account_markdown
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.lent import lent
 from smol_kernel.runs.needs import made_in, with_making
 from smol_kernel.runs.notebook import opening, to_notebook
 from smol_kernel.runs.python_file import python_file
@@ -49,15 +50,16 @@ def export(
     overwrite: bool = False,
     cut_off: bool = False,
     transcript: Transcript | None = None,
+    before: Sequence[Sequence[Event]] = (),
 ) -> Path:
     """Write a run, as `Journal.events(run, family=True)` gives it, to `path`, whole or not at all; gives the path.
 
     The name's ending says the form: `.ipynb`, `.py`, `.html`, `.md` or `.json`. With `script` the finished work alone,
-    as a notebook or as Python: all that completed, or of a Proof the cells that it is about. `cut_off` says that nobody
-    works on a run that has not ended, as the journal knows by its state. A run that was never recorded is given as its
-    `transcript`, with no events; a notebook of it holds no record then. Raises ConfigError for another ending, and
-    where a form needs the events, FileExistsError unless `overwrite`, and OSError, also where a link on the way to
-    `path` lies in a mount that the run could write in.
+    as a notebook or as Python: all that completed, or of a Proof the cells that it is about; `before` are the runs that
+    it goes on from. `cut_off` says that nobody works on a run that has not ended, as the journal knows by its state. A
+    run that was never recorded is given as its `transcript`, with no events; a notebook of it holds no record then.
+    Raises ConfigError for another ending, and where a form needs the events, FileExistsError unless `overwrite`, and
+    OSError, also where a link on the way to `path` lies in a mount that the run could write in.
     """
     ending = form_of(path, script=script is not False)
     if not events and ending in OF_EVENTS:
@@ -65,6 +67,8 @@ def export(
     run = Transcript.from_events(events, cut_off=cut_off) if events or transcript is None else transcript
     if not isinstance(script, bool) and script.transcript is not None:
         run = script.transcript
+    elif script and before:
+        run = Transcript.from_events(lent([*before, events]), cut_off=cut_off)
     cells = script_cells(run) if script is True else script.told() if script else None
     cells = None if cells is None else with_making(cells, run)
     write = partial(write_whole, path=path, overwrite=overwrite, untrusted=_written_by(events))

@@ -19,6 +19,10 @@ _PART = re.compile(r"\w+(?:\.(index|columns)|\.iloc\[:, (\d+)\])?")
 """Of a table, as the title of what is said of it names it: the table itself, its index or columns, or one column."""
 _SIDES = re.compile(r"\[left\]:(.*)\n\[right\]:(.*)", re.DOTALL)
 _SHOWN = 60  # characters of a value
+_UNMADE = "the cells use what they do not make themselves, such as a variable of an earlier run"
+_UNMADE_BY_ALL = (
+    "the cells use what neither they nor earlier runs make, such as a variable of a `%%py` cell or one deleted since"
+)
 
 
 def failure(ended: ActionFinished) -> str:
@@ -28,10 +32,19 @@ def failure(ended: ActionFinished) -> str:
     if kind in _NETWORK or "Network is unreachable" in message or "name resolution" in message:
         return f"the cells need the network, which a proof has not ({said})"
     if kind == "NameError":
-        return f"the cells use what they do not make themselves, such as a variable of an earlier run ({said})"
+        return f"{_UNMADE} ({said})"
     if kind == "FileNotFoundError":
         return f"a file is not there any more, or an earlier run had made it ({said})"
     return f"the cells fail ({said})"
+
+
+def with_earlier(alone: str, together: str) -> str:
+    """Why cells that fail `alone` do not give the answer `together` with what earlier runs had made."""
+    if not together or not alone.startswith(_UNMADE):
+        return alone
+    if together.startswith(_UNMADE):
+        return together.replace(_UNMADE, _UNMADE_BY_ALL)
+    return f"with what earlier runs had made, {together}"
 
 
 def table_difference(said: str, *tables: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from smol_kernel.events import (
@@ -22,6 +22,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.lent import given_in, named_in
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.names import bound_by
 from smol_kernel.runs.script import TABLES, Part, part_of, parts_of, types_of
@@ -70,20 +71,21 @@ class _Earlier:
         return {node.id for each in kept for node in ast.walk(each) if isinstance(node, ast.Name)}
 
 
-def joined(runs: Sequence[Sequence[Event]]) -> list[Event] | None:
+def joined(runs: Sequence[Sequence[Event]], there: Container[str] | None = None) -> list[Event] | None:
     """The events of the last of `runs`, each of which goes on from the one before, with what it needs of those: their
-    steps come first, cut to the statements that are needed.
+    steps come first, cut to the statements that are needed, and it was given what they were. `there` are the names that
+    still have a value, None: all.
 
-    None: it needs nothing of them; or it cannot be told what, such as where something it was given anew had been
+    None: it needs nothing that they did; or it cannot be told what, such as where something it was given anew had been
     changed by then; or that would write files or do something else outside once more, or took more than LONGEST.
     """
     try:
-        return _joined([(Transcript.from_events(run), run) for run in runs])
+        return _joined([(Transcript.from_events(run), run) for run in runs], there)
     except RecursionError:  # functions that call each other hundreds deep
         return None
 
 
-def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] | None:
+def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]], there: Container[str] | None) -> list[Event] | None:
     own, events = runs[-1]
     summaries = {name: summary for transcript, _ in runs for name, summary in transcript.inputs.items()}
     tools = list(dict.fromkeys(name for transcript, _ in runs for name in transcript.tools))
@@ -109,13 +111,12 @@ def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]]) -> list[Event] |
     if flow.free or not used or needed & never or _seconds(used, told) > LONGEST:
         return None
     begun = beginning(events)
-    starts = [*(beginning(run) for _, run in runs[:-1]), begun]
-    names = {*own.inputs, *(name for each in used for name in each.names(needed))}
-    inputs = {name: summary for name, summary in summaries.items() if name in names}
-    values = {name: value for start in starts for name, value in start.values.items() if name in names}
+    read = named_in(latest).union(*(each.names(needed) for each in used))
+    names = {*own.inputs, *(name for name in read if there is None or name in there)}
+    starts = [beginning(run) for _, run in runs]
     given = {name: way for start in starts for name, way in (start.origin.get("given") or {}).items()}
     origin = begun.origin | ({"given": given} if given else {})
-    found: list[Event] = [replace(begun, inputs=inputs, values=values, tools=tools, origin=origin)]
+    found: list[Event] = [replace(given_in(starts, names), tools=tools, origin=origin)]
     for step, each in enumerate(used, start=1):
         found += each.events(needed, told, own.run, step)
     for event in settled(events):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from smol_kernel.runs.script import ScriptCell
@@ -26,10 +26,10 @@ def with_answer_in(cells: Sequence[ScriptCell], name: str) -> list[ScriptCell]:
     return found
 
 
-def free_name_in(cells: Sequence[ScriptCell]) -> str:
-    """A name for the answer that stands in none of the cells."""
-    name = "answer"
-    while any(cell.kind == "code" and re.search(rf"\b{name}\b", cell.source) for cell in cells):
+def free_name_in(cells: Sequence[ScriptCell], wanted: str = "answer", taken: Container[str] = ()) -> str:
+    """`wanted`, with as many underscores behind it that it stands in none of the cells and is not `taken`."""
+    name = wanted
+    while name in taken or any(cell.kind == "code" and re.search(rf"\b{name}\b", cell.source) for cell in cells):
         name += "_"
     return name
 

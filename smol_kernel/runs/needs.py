@@ -6,7 +6,7 @@ Called where the cells are written into a notebook or a file, and by what proves
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -99,14 +99,20 @@ def need(name: str, transcript: Transcript) -> Need:
 
 def needs(codes: Iterable[tuple[int, str]], transcript: Transcript) -> list[Need]:
     """The tools that the code reads, each part with the number of its step."""
-    names, numbers = Names(), set[int]()
-    for number, code in codes:
+    codes = list(codes)
+    numbers = {number for number, _ in codes}
+    called = {call.tool for step in transcript.steps if step.number in numbers for call in step.calls}
+    read = _names(codes, called)
+    return [need(name, transcript) for name in transcript.tools if name in read and name not in _OWN]
+
+
+def _names(codes: Iterable[tuple[int, str]], called: Set[str] = frozenset()) -> set[str]:
+    """The global names that the code reads and, but for those `called`, does not bind."""
+    names = Names()
+    for _, code in codes:
         source = Source(code)
         names.read(source, source.body or ())
-        numbers.add(number)
-    called = {call.tool for step in transcript.steps if step.number in numbers for call in step.calls}
-    read = ({*names.spans} | names.unplaced) - (names.bound - called)
-    return [need(name, transcript) for name in transcript.tools if name in read and name not in _OWN]
+    return ({*names.spans} | names.unplaced) - (names.bound - called)
 
 
 def from_record(cells: Sequence[ScriptCell], transcript: Transcript) -> str:
@@ -145,7 +151,12 @@ def with_needs(cells: Sequence[ScriptCell], transcript: Transcript, variables: M
     be defined before, and which calls ask a model."""
     found = needs(_sources(cells), transcript)
     lines = {each: line for each in found if (line := each.line_in(variables))}
-    said: list[str] = []
+    read = _names(_sources(cells))
+    said = [
+        f"Before you run these cells, define {name_markdown(name)}, which was handed in."
+        for name in transcript.inputs
+        if name in read and name not in variables
+    ]
     for each in found:
         recipe = each.source or each.name
         if each not in lines and not each.is_in(variables):

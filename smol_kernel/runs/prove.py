@@ -12,7 +12,6 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +20,29 @@ from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStar
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.settings import wants_box
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
-from smol_kernel.executors.values import MalformedValue, RemoteValue, decode
+from smol_kernel.executors.values import RemoteValue
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.answer import defined_throughout
+from smol_kernel.runs.begun_with import begun_with
 from smol_kernel.runs.beside import beside
 from smol_kernel.runs.chance import chance, hint, hint_of_pictures
 from smol_kernel.runs.compared import READ_OTHERWISE, CellShown, RunShown, decoded, text_of
-from smol_kernel.runs.earlier import runs_before
-from smol_kernel.runs.failed_cells import failure
+from smol_kernel.runs.failed_cells import failure, with_earlier
 from smol_kernel.runs.hidden import hidden_from
 from smol_kernel.runs.joined import joined
-from smol_kernel.runs.made_again import beginning
+from smol_kernel.runs.lent import lent
 from smol_kernel.runs.made_files import FilesMadeAgain
 from smol_kernel.runs.named_answer import free_name_in, last_code, with_answer_in
 from smol_kernel.runs.needs import called_again, from_record
 from smol_kernel.runs.proof import CellsFail, NotReproduced, Proof, State, Unknown
 from smol_kernel.runs.recorded_box import recorded_box, to_read
 from smol_kernel.runs.same import pictures
-from smol_kernel.runs.script import ScriptCell, certain, script_cells, showing, sliced_cells
+from smol_kernel.runs.script import NOWHERE, Around, ScriptCell, certain, script_cells, showing, sliced_cells
 from smol_kernel.runs.turned import LATER, READS_DATES, TODAY, Turn, turns
 from smol_kernel.runs.written import Written, unshown
 
 if TYPE_CHECKING:
     from smol_kernel.executors.base import PythonExecutor
-    from smol_kernel.journal import Journal
 
 FRESH = 3
 """Children in which cells are tried that gave something else as a part, or whose sets and numbers cannot be turned."""
@@ -72,15 +70,27 @@ class Prover:
     """Seconds of the child's own time for one cell; None: no limit."""
     made: PythonExecutor | None = None
     cwd: str | Path | None = None
-    earlier: Callable[[], Sequence[Sequence[Event]]] | None = None
-    """Gives the runs from which it went on, the first one first; asked only where the cells alone do not run."""
+    earlier: Sequence[Sequence[Event]] = ()
+    """The runs from which it went on, the first one first."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Of the notebook: what earlier runs were given is taken from there, if the `inputs` are given."""
 
+    around: Around = NOWHERE
+    """The notebook that the cells are for."""
+
     def __post_init__(self) -> None:
-        self.events = events = list(self.events)
+        self._runs = [*self.earlier, list(self.events)]
+        self._there = None if self.inputs is None else {*self.variables, *self.inputs}
+        self.events = events = lent(self._runs, self._there)
         self._transcript = Transcript.from_events(events)
         self._started = next((event for event in events if isinstance(event, RunStarted)), None)
+        if self.inputs is not None:
+            given = self._transcript.inputs.keys() & self.variables.keys()
+            self.inputs = {**{name: self.variables[name] for name in given}, **self.inputs}
+        self._is_lent = events != self._runs[-1]
+        """Whether it names what only earlier runs were given."""
+        self._why = ""
+        """Why the cells were not reproduced."""
         run = self._transcript.run
         self._calls = [event for event in events if isinstance(event, (ToolCalled, ToolReturned)) and event.run == run]
         told = [event for event in events if isinstance(event, FilesMade) and event.run == run]
@@ -113,15 +123,23 @@ class Prover:
         more, with `hash` or `id` twice. Such as come out otherwise in the same place are tried up to five times more,
         and three times where what is turned cannot be. Where the part that the answer needs does not give it, all of
         that is done with the whole script, and where this does not run alone with what earlier runs had made."""
+        proof = self._prove()
+        own = proof.proved and proof.transcript is None
+        return replace(proof, transcript=self._transcript) if self._is_lent and own else proof
+
+    def _prove(self) -> Proof:
         transcript = self._transcript
-        whole = script_cells(transcript)
-        sliced, self._shown.written = (None, Written()) if self._stopped.is_set() else sliced_cells(transcript)
+        whole = script_cells(transcript, self.around)
+        stopped = self._stopped.is_set()
+        sliced, self._shown.written = (None, Written()) if stopped else sliced_cells(transcript, self.around)
         if not any(step.final for step in transcript.steps) or not transcript.answered:
             return Proof("not proved", whole, "no statement of the script gives the answer")
+        if self._is_lent and (proof := self._with_earlier()):  # they may have changed it since
+            return proof
         try:
             if self._stopped.is_set():
                 raise Unknown(STOPPED)
-            values = self._values()
+            values = begun_with(transcript, self._started, self.inputs)
             code = _code(sliced or whole)
             by_chance = chance(code, self._beside(code))
             if by_chance:
@@ -133,24 +151,21 @@ class Prover:
                 executor.cleanup()
                 self._executor = None
         except NotReproduced as error:
-            proof = self._with_earlier() if isinstance(error, CellsFail) else None
+            proof = self._with_earlier() if isinstance(error, CellsFail) and self._whole is None else None
             if self._stopped.is_set():
                 return Proof("not proved", whole, STOPPED)
             without = f"; the proof was made without {self.lacks}" if self.lacks else ""
-            return proof or Proof("not reproduced", whole, f"{error}{without}")
+            self._why = with_earlier(str(error), self._whole._why if self._whole is not None else "")
+            return proof or Proof("not reproduced", whole, f"{self._why}{without}")
         except (SmolError, Unknown) as error:
             return Proof("not proved", whole, STOPPED if self._stopped.is_set() else str(error).rstrip("."))
 
     def _with_earlier(self) -> Proof | None:
         """The proof of cells that make themselves what earlier runs had made, if these can be proved."""
-        earlier = self.earlier() if self.earlier is not None else ()
-        events = joined([*earlier, list(self.events)]) if earlier else None
+        events = joined(self._runs, self._there) if len(self._runs) > 1 else None
         if events is None:
             return None
-        given = beginning(events).inputs.keys() & self.variables.keys()
-        there = {name: self.variables[name] for name in given}
-        inputs = None if self.inputs is None else {**there, **self.inputs}
-        whole = self._whole = replace(self, events=events, inputs=inputs, earlier=None)
+        whole = self._whole = replace(self, events=events, earlier=())
         for step in whole._transcript.steps[: -len(self._transcript.steps)]:
             step.is_earlier = True
         if self._stopped.is_set():
@@ -184,23 +199,6 @@ class Prover:
             return beside(code, self.inputs or {}, Path(self.cwd or ".").resolve())
         except Exception:  # noqa: BLE001 - what was handed in may do anything when it is looked at
             return {}
-
-    def _values(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        recorded = self._started.values if self._started else {}
-        for name in self._transcript.inputs:
-            if self.inputs is not None and name in self.inputs:
-                values[name] = self.inputs[name]
-            elif "value" in recorded.get(name, {}):
-                try:
-                    values[name] = decode(recorded[name]["value"])
-                except MalformedValue:
-                    raise Unknown(
-                        f"the value of `{name}`, which was handed in, cannot be read from the record"
-                    ) from None
-            else:
-                raise Unknown(f"the value of `{name}`, which was handed in, is not in the record")
-        return values
 
     def _make(self, values: dict[str, Any]) -> KernelExecutor:
         if not wants_box(None):
@@ -373,9 +371,9 @@ class Prover:
         )
 
 
-def prover_of(journal: Journal, events: Sequence[Event]) -> Prover:
-    """Proves the run of `events`, which the `journal` has, by its record alone."""
-    return Prover(settled(events), earlier=partial(runs_before, journal, events), **recorded_box(events))
+def prover_of(events: Sequence[Event], before: Sequence[Sequence[Event]]) -> Prover:
+    """Proves the run of `events` by its record alone, and those of the runs `before` it in its conversation."""
+    return Prover(settled(events), earlier=before, **recorded_box(events))
 
 
 def _no_tool(*args: Any, **kwargs: Any) -> None:

@@ -60,8 +60,8 @@ class Part:
     """Where the last kept statement ends in the text."""
     edits: list[Edit] = field(default_factory=list)
     appended: str = ""
-    wrapped: str | None = None
-    """Name of the answer, if the last statement has to be ended by it."""
+    wrapped: tuple[str, str] | None = None
+    """Names of the answer and of what brings it, if the last statement has to be ended by it."""
     answers: bool = False
     """Whether the last kept statement gave the answer."""
 
@@ -73,23 +73,34 @@ class Part:
         before = self.source.edited(self.edits, start).strip("\n")
         whole = self.source.edited(self.edits, self.end)
         last = whole[len(self.source.edited(self.edits, start)) :]
-        return "\n".join(filter(None, [before, ended_by_answer(last.strip("\n"), self.wrapped)]))
+        return "\n".join(filter(None, [before, ended_by_answer(last.strip("\n"), *self.wrapped)]))
 
 
-def script_cells(transcript: Transcript) -> list[ScriptCell]:
+@dataclass(frozen=True)
+class Around:
+    """The notebook that the cells are for: the names that are `taken` in it, and its variable for the `answer`."""
+
+    taken: frozenset[str] = frozenset()
+    answer: str | None = None
+
+
+NOWHERE = Around()
+
+
+def script_cells(transcript: Transcript, around: Around = NOWHERE) -> list[ScriptCell]:
     """The finished work: of each step that completed something its thought and its code.
 
     `final_answer(x)` becomes a last expression; values shown by a repr with an address are hidden by a semicolon;
     an input that the script binds anew or changes gets another name, so that the user's stays as it is.
     """
-    return _cells(parts_of(transcript), transcript, slice=False)
+    return _cells(parts_of(transcript), transcript, around, slice=False)
 
 
-def sliced_cells(transcript: Transcript) -> tuple[list[ScriptCell] | None, Written]:
+def sliced_cells(transcript: Transcript, around: Around = NOWHERE) -> tuple[list[ScriptCell] | None, Written]:
     """The cells with only what the answer needs, None where that cannot be told; and what of the answer the model wrote
     down itself."""
     needed, written = _needed(parts_of(transcript), transcript)
-    return None if needed is None else _cells(needed, transcript, True), written
+    return None if needed is None else _cells(needed, transcript, around, slice=True), written
 
 
 def parts_of(transcript: Transcript) -> list[Part]:
@@ -97,10 +108,10 @@ def parts_of(transcript: Transcript) -> list[Part]:
     return [part for step in transcript.steps if (part := part_of(step)) is not None]
 
 
-def _cells(parts: list[Part], transcript: Transcript, slice: bool) -> list[ScriptCell]:
-    names = read_names(parts, transcript.inputs)
+def _cells(parts: list[Part], transcript: Transcript, around: Around, slice: bool) -> list[ScriptCell]:
+    names = read_names(parts, {*transcript.inputs, *around.taken})
     for part in parts:
-        settle_end(part, names, addresses=True)
+        settle_end(part, names, addresses=True, answer=around.answer)
     types = types_of(transcript.inputs)
     statements = [statement for part in parts for statement in part.kept]
     changed = changed_inputs(statements, types, transcript.tools, TABLES)
@@ -183,10 +194,10 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     return needed, written
 
 
-def read_names(parts: Iterable[Part], inputs: Iterable[str] = ()) -> Names:
-    """The names of the whole script; those of `inputs` count as used."""
+def read_names(parts: Iterable[Part], taken: Iterable[str] = ()) -> Names:
+    """The names of the whole script; those that are `taken` count as used."""
     names = Names()
-    names.every.update(inputs)
+    names.every.update(taken)
     for part in parts:
         names.read(part.source, part.kept)
     return names
@@ -200,8 +211,9 @@ def free_name(wanted: str, names: Names) -> str:
     return wanted
 
 
-def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
+def settle_end(part: Part, names: Names, *, addresses: bool, answer: str | None = None) -> None:
     """Make the last statement end the cell well: with the answer if it gave it, else without showing what it did not.
+    Where that needs a name, it is `answer`, or a free one.
 
     With `addresses`, values that were shown by a repr with a memory address are not shown either.
     """
@@ -209,7 +221,7 @@ def settle_end(part: Part, names: Names, *, addresses: bool) -> None:
         return
     last, source, step = part.kept[-1], part.source, part.step
     if part.answers:
-        _give_answer(part, last, names)
+        _give_answer(part, last, names, answer)
     if not isinstance(last, ast.Expr) or last.lineno in source.magics or part.wrapped or part.appended:
         return
     results = [output for output in step.outputs if output.channel == "result"]
@@ -242,12 +254,12 @@ def certain(cell: ScriptCell) -> ScriptCell:
     return replace(cell, source=cell.source.replace(f"{_UNREPEATED}{_DOUBT}", _UNREPEATED)) if doubted else cell
 
 
-def _give_answer(part: Part, last: ast.stmt, names: Names) -> None:
+def _give_answer(part: Part, last: ast.stmt, names: Names, answer: str | None) -> None:
     before = set(names.every)
-    name = free_name("answer", names)
+    name = answer or free_name("answer", names)
     found = answer_edits(part.source, last, name)
     if found is None:
-        part.wrapped = name
+        part.wrapped = name, free_name("answered", names)
         return
     edits, part.appended = found
     part.edits += edits

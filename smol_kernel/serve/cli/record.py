@@ -104,6 +104,7 @@ def show_run(arguments: argparse.Namespace) -> int:
 
 def export_run(arguments: argparse.Namespace) -> int:
     """Carry out `smol export`."""
+    from smol_kernel.runs.earlier import runs_before
     from smol_kernel.runs.proof import Proof
     from smol_kernel.runs.prove import prover_of
 
@@ -118,9 +119,11 @@ def export_run(arguments: argparse.Namespace) -> int:
         if target.exists() and not arguments.force:
             raise FileExistsError
         script: bool | Proof = arguments.script
+        before = runs_before(journal, events) if script else []
         if script and not arguments.no_proof:
-            script = prover_of(journal, events).prove()
-        export(events, target, script=script, overwrite=arguments.force, cut_off=run.state == "unfinished")
+            script = prover_of(events, before).prove()
+        cut_off = run.state == "unfinished"
+        export(events, target, script=script, overwrite=arguments.force, cut_off=cut_off, before=before)
     except FileExistsError:
         raise ConfigError(f"--to {target}: the file exists; --force replaces it") from None
     except OSError as error:

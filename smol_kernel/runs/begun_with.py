@@ -1,0 +1,28 @@
+"""The values that the cells of a run begin with: those that it was given, else those of its record. Used by `prove`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from smol_kernel.events import RunStarted
+from smol_kernel.executors.values import MalformedValue, decode
+from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.proof import Unknown
+
+
+def begun_with(transcript: Transcript, started: RunStarted | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values by their names. Raises Unknown for one that is neither `given` nor recorded."""
+    values: dict[str, Any] = {}
+    recorded = started.values if started else {}
+    for name in transcript.inputs:
+        if given is not None and name in given:
+            values[name] = given[name]
+        elif "value" in recorded.get(name, {}):
+            try:
+                values[name] = decode(recorded[name]["value"])
+            except MalformedValue:
+                raise Unknown(f"the value of `{name}`, which was handed in, cannot be read from the record") from None
+        else:
+            raise Unknown(f"the value of `{name}`, which was handed in, is not in the record")
+    return values
