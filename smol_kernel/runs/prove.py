@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from smol_kernel.errors import SmolError
 from smol_kernel.events import ActionFinished, Event, FilesMade, Output, RunStarted, ToolCalled, ToolReturned
+from smol_kernel.executors.kept_values import recorded_value
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.settings import wants_box
 from smol_kernel.executors.recorded import RecordedCalls, RecordedResult
@@ -190,7 +191,8 @@ class Prover:
                 values[name] = self.inputs[name]
             elif "value" in recorded.get(name, {}):
                 try:
-                    values[name] = decode(recorded[name]["value"])
+                    decode(recorded[name]["value"])
+                    values[name] = recorded_value(recorded[name], for_child=True)
                 except MalformedValue:
                     raise Unknown(
                         f"the value of `{name}`, which was handed in, cannot be read from the record"

@@ -166,7 +166,7 @@ def prepare(
     more = {**parameters, "journal": book}
     agent = agent or made_again(kind, seen, model, tools, {**more, "executor": executor}, accept)
     require_tools(seen, functions(agent))
-    variables, changed = inputs_of(events, additional_args or {})
+    variables, changed = inputs_of(agent, events, additional_args or {})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and is_foreign(started):
