@@ -174,7 +174,8 @@ class CodeAgent(MultiStepAgent):
             elif isinstance(event, ActionFinished):
                 finished = event
         self._last_action, step.is_final_answer = finished, finished.final
-        step.observations, step.observations_images = observation(finished) or None, observed_images(outputs) or None
+        shown = observation(finished, self.python_executor.max_print_outputs_length)
+        step.observations, step.observations_images = shown or None, observed_images(outputs) or None
         if finished.status != "ok":
             raise AgentExecutionError(failure(finished))
         step.action_output = decode(finished.value)

@@ -58,6 +58,8 @@ class PythonExecutor(ABC):
 
     isolation: str = "none"
     """How the place is boxed; "none" means not at all."""
+    max_print_outputs_length: int = 20_000
+    """Characters that the model reads of an action's logs, and of its value."""
     lost: Any = None
     """Names of variables that are gone, a list, to be told with the next action; None: it does not tell of any."""
     _seen: _Seen | None = None
@@ -200,11 +202,13 @@ class PythonExecutor(ABC):
         """Free what is held; more than once is fine."""
 
 
-def observation(finished: ActionFinished) -> str:
-    """What an action put out and gave, as the model reads it."""
+def observation(finished: ActionFinished, limit: int) -> str:
+    """What an action put out and gave, as the model reads it; of an answer, which is told whole, up to `limit`
+    characters."""
     logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
     if finished.status == "ok":
-        return f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}{_lost(finished)}"
+        gave = truncate(finished.value_text, limit) if finished.final else finished.value_text
+        return f"{logs}\nLast output from code snippet:\n{gave or 'None'}{_lost(finished)}"
     return logs if finished.logs.strip() else ""
 
 
