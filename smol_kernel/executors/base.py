@@ -64,6 +64,8 @@ class PythonExecutor(ABC):
     """Names of variables that are gone, a list, to be told with the next action; None: it does not tell of any."""
     _seen: _Seen | None = None
     """Where it is noted what happens in an action that passes a guard."""
+    _gave: tuple[ActionFinished, Any] | None = None
+    """The last account of an action that a `__call__` gave something for, and that."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -124,6 +126,7 @@ class PythonExecutor(ABC):
             ended = _failed(error, seen.end)
         else:
             ended = _done(done, seen.end)
+            self._gave = ended, done.output
         seen.broke = None
         yield from (event for event in seen.events if event.run or not isinstance(event, ActionFinished))
         yield ended
@@ -139,6 +142,11 @@ class PythonExecutor(ABC):
         if finished.status != "ok":
             raise AgentExecutionError(_words(finished))
         return CodeOutput(decode(finished.value), finished.logs, finished.final)
+
+    def output_of(self, finished: ActionFinished) -> Any:
+        """What an action gave: of the last one the very object that a `__call__` gave, which need not cross."""
+        gave, self._gave = self._gave, None
+        return gave[1] if gave and gave[0] is finished else decode(finished.value)
 
     def _guarded(self, code: str, seen: _Seen) -> CodeOutput:
         self._seen = seen
