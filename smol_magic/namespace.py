@@ -119,7 +119,7 @@ def _check_crosses(name: str, value: Any) -> None:
     from smol_kernel.executors.pickles import encode_input
     from smol_kernel.executors.values import NotPortable
 
-    if hasattr(value, "__array__"):
+    if hasattr(type(value), "__array__"):
         return
     try:
         encode_input(value)

@@ -2,7 +2,9 @@
 
 import io
 import threading
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy
 import pandas
@@ -88,6 +90,46 @@ def test_inputs_are_whole_in_the_child_and_a_line_each_in_the_prompt(make, child
     assert all("\n" not in line and len(line) < 300 for line in lines)
     assert "(1000, 2)" in task or "1,000" in task or "1000" in task
     assert set(agent.state) >= set(given)
+
+
+def test_inputs_and_state_keep_classes_that_are_made_of_builtins(make, child):
+    class Row(NamedTuple):
+        item: str
+        price: float
+
+    actions = ["final_answer((sum(row.price for row in rows), counts.most_common(1)))", "final_answer(more['b'])"]
+    agent = make(map(code, actions), executor=child)
+    given = {"rows": [Row("a", 2.0), Row("b", 3.0)], "counts": Counter("aab")}
+    assert agent.run("add", reset=False, additional_args=given) == (5.0, [("a", 2)])
+    agent.state["more"] = defaultdict(list, a=[1])
+    assert agent.run("look", reset=False) == []
+
+
+class Dotted(dict):
+    """Items are attributes."""
+
+    __getattr__ = dict.get
+
+
+class Strict(dict):
+    """The same, and what is not there is an error of its own."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+class Sized(dict):
+    """Its size is not to be had."""
+
+    @property
+    def nbytes(self):
+        raise OSError("gone")
+
+
+@pytest.mark.parametrize("kind", [Dotted, Strict, Sized])
+def test_an_input_whose_attributes_are_anything_is_handed_over(make, child, kind):
+    agent = make([code("final_answer(given['a'])")], executor=child)
+    assert agent.run("look", reset=False, additional_args={"given": kind(a=1)}) == 1
 
 
 def test_what_can_only_stay_in_the_host_is_refused_in_words_or_a_handle(make, tmp_path):

@@ -544,3 +544,12 @@ def test_the_providers_reply_is_in_the_steps_and_not_in_the_journal(make, tmp_pa
     assert raw["choices"][0]["finish_reason"] == "stop" and raw["usage"]["total_tokens"] > 0
     assert "sk-1234567890abcdef" not in repr(steps)
     assert not any(raw["id"] in repr(event) for event in Journal(tmp_path / "journal.sqlite").events(agent.run_id))
+
+
+def test_the_model_reads_of_an_answer_as_much_as_of_any_value(make):
+    agent = make([code("final_answer('word ' * 10_000)")], max_print_outputs_length=500)
+    events = list(agent.events("write"))
+    assert len(agent.memory.steps[1].observations) < 1_000
+    assert "characters" in agent.memory.steps[1].observations
+    assert next(event for event in events if isinstance(event, FinalAnswer)).text == "word " * 10_000
+    assert agent.memory.steps[1].action_output == "word " * 10_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from scripted_replies import call, code, request
 
@@ -345,3 +347,30 @@ def test_a_manager_and_its_worker_cannot_act_in_one_executor_at_a_time(make, sha
     assert manager.run("t") == 5
     (step, _) = (step for step in manager.memory.steps if isinstance(step, ActionStep))
     assert step.observations.count("busy with another action") == 2
+
+
+class Here(PythonExecutor):
+    """Runs actions in this process."""
+
+    def send_tools(self, tools):
+        """They are not needed."""
+
+    def send_variables(self, variables):
+        self.variables = dict(variables)
+
+    def __call__(self, code_action):
+        return CodeOutput(eval(code_action, self.variables), "", is_final_answer=True)
+
+
+@pytest.mark.parametrize("action", ["thing", "[thing, 1]", "{'a': thing}", "type(thing)", "counts"])
+def test_the_answer_of_an_own_executor_is_the_very_object(make, action):
+    class Thing:
+        pass
+
+    seen = []
+    given = {"thing": Thing(), "counts": Counter("aab")}
+    options = {"executor": Here(), "final_answer_checks": [lambda answer, memory: seen.append(answer) or True]}
+    agent = make([code(action)], **options)
+    answer = agent.run("go", additional_args=given)
+    assert type(answer) is type(eval(action, dict(given))) and answer == eval(action, dict(given))
+    assert seen[0] is answer and agent.memory.steps[1].action_output is answer

@@ -60,6 +60,19 @@ def test_where_the_child_cannot_see_them_it_is_said_what_to_do(project, tmp_path
     assert "No module named 'shapes': the child kernel cannot import that; have it in the working folder" in done.stderr
 
 
+def test_a_class_made_of_a_builtin_that_the_child_cannot_see_is_the_builtin_there(project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (project / "src" / "shapes.py").write_text(SHAPES.replace("Square:", "Square(int):"))
+    lines = MAIN.splitlines()
+    lines[lines.index(next(filter(lambda line: line.startswith("code"), lines)))] = f"code = {TELLS!r}"
+    (project / "src" / "main.py").write_text("\n".join(lines))
+    assert ran(project, "src/main.py").stdout == "['Square', 3]\n"
+    assert ran(tmp_path / "elsewhere", "../project/src/main.py").stdout == "['int', 3]\n"
+
+
+TELLS = "final_answer([type(square).__name__, square + 0])"
+
+
 def test_what_is_installed_stays_what_it_is(project):
     for name in ("profile.py", "code.py", "numpy.py", "ipykernel.py"):
         (project / "src" / name).write_text("raise RuntimeError('of the project')")

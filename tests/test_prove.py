@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
@@ -51,6 +52,12 @@ def test_the_part_that_the_answer_needs_is_proved(prover):
     assert (proof.state, sources(proof), proof.reason) == ("proved", ["x = 20", "z = x + 1", "z"], "")
     assert len(proof.digest) == 16
     assert proof.line.startswith("Proved")
+
+
+def test_recorded_inputs_have_their_classes(prover):
+    made = prover("final_answer(counts.most_common(1))", inputs={"counts": Counter("aab")})
+    for inputs in (made.inputs, None):
+        assert Prover(made.events, inputs=inputs, cwd=made.cwd).prove().state == "proved"
 
 
 def test_tool_calls_are_answered_from_the_record(prover):

@@ -105,6 +105,14 @@ def test_a_secret_that_json_and_python_write_otherwise_is_found_in_every_form(tm
     assert "(a secret of the host)" in told
 
 
+def test_an_input_that_holds_a_secret_within_a_pickle_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", KEY)
+    given = {"pickled": [object, KEY], "bytes": KEY.encode(), "plain": [object, 1]}
+    with an_agent(tmp_path, [code("final_answer(1)")]) as agent:
+        started = next(iter(list(agent.events("t", additional_args=given))))
+    assert [name for name, kept in started.values.items() if "value" in kept] == ["plain"]
+
+
 def test_of_a_run_that_is_not_recorded_no_input_is_kept(tmp_path):
     with an_agent(tmp_path, [code("final_answer(x)")] * 2) as agent:
         recorded = next(iter(list(agent.events("t", additional_args={"x": 1}))))

@@ -7,7 +7,9 @@ import os
 import sqlite3
 import sys
 import threading
+from collections import Counter
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -308,6 +310,43 @@ def test_inputs_are_those_of_the_beginning(tmp_path):
     ]  # no fork that was refused
     same = {"df": pd.DataFrame({"a": [1, 2]})}
     assert CodeAgent.fork(agent.run_id, model=ScriptedModel([reply]), additional_args=same, **fork) == 9
+
+
+def test_inputs_keep_their_classes_also_where_these_are_not_any_more(tmp_path):
+    class Row(NamedTuple):
+        item: str
+        price: float
+
+    given = {"rows": [Row("a", 2.0)], "counts": Counter("aab")}
+    agent = CodeAgent(tools=[], model=ScriptedModel([code("rows[0].price")]), **options(tmp_path))
+    with contextlib.suppress(AgentError):
+        agent.run("t", additional_args=given)
+    agent.cleanup()
+    kept = Journal(tmp_path / "journal.sqlite").events(agent.run_id)[0].values
+    assert decode(kept["rows"]["value"]) == [("a", 2.0)] and kept["rows"]["digest"] == digest_of([("a", 2.0)])
+    reply = code("final_answer((rows[0].item, counts.most_common(1)))")
+    assert taken_up(tmp_path, agent.run_id, [reply])[0] == ("a", [("a", 2)])
+    fork = {"tools": [], "model": ScriptedModel([reply]), "step": 1, "additional_args": given, **options(tmp_path)}
+    assert CodeAgent.fork(agent.run_id, **fork) == ("a", [("a", 2)])
+
+
+def test_a_tool_gets_a_recorded_input_of_structured_calls_as_a_plain_value(tmp_path):
+    @tool
+    def kind(value: object) -> str:
+        """Tells it.
+
+        Args:
+            value: Anything.
+        """
+        return type(value).__name__
+
+    replies = [call("kind", value="counts"), call("kind", value="counts")]
+    agent = ToolCallingAgent(tools=[kind], model=ScriptedModel(replies[:1]), **options(tmp_path))
+    with contextlib.suppress(AgentError):
+        agent.run("t", additional_args={"counts": Counter("aab")})
+    model = ScriptedModel([*replies[1:], call("final_answer", answer="done")])
+    again = ToolCallingAgent.fork(agent.run_id, 1, model=model, tools=[kind], **options(tmp_path))
+    assert again == "done" and "dict" in read(model.requests[-1])
 
 
 def test_a_large_input_has_to_be_given_again(tmp_path):

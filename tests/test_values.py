@@ -10,6 +10,7 @@ import decimal
 import enum
 import json
 import math
+import os
 import pathlib
 import re
 import struct
@@ -20,7 +21,7 @@ import types
 import uuid
 import zlib
 import zoneinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,9 +30,9 @@ import pytest
 from PIL import Image
 
 from smol_kernel.executors import tables, values
-from smol_kernel.executors.descriptions import describe
+from smol_kernel.executors.descriptions import describe, told
 from smol_kernel.executors.launchers.child_modules import load_code
-from smol_kernel.executors.pickles import encode_input
+from smol_kernel.executors.pickles import encode_input, plain_form
 from smol_kernel.executors.values import CROSSES, MalformedValue, NotPortable, RemoteValue, decode, encode
 from smol_kernel.runs.same import difference
 from smol_kernel.tools import checking
@@ -674,6 +675,75 @@ def test_an_input_that_is_not_on_the_list_is_pickled_for_the_child_alone():
     assert encode_input([1]) == [1]
 
 
+class Row(NamedTuple):
+    item: str
+    price: float
+
+
+class Unit(str, enum.Enum):
+    F = "fahrenheit"
+
+
+class Settings(dict):
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [Row("a", 2.0), Row("b", 3.0)],
+        collections.Counter("aab"),
+        {"deep": [collections.OrderedDict(a=1)]},
+        collections.defaultdict(list, a=[1]),
+        (Unit.F, {Row("a", 2.0): 1}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_input_keeps_a_class_that_is_made_of_a_builtin(value):
+    encoded = json.loads(json.dumps(encode_input(value)))
+    assert repr(decode(encoded, trusted=True)) == repr(value)
+    assert decode(plain_form(encoded)) == decode(encode(value))
+    with pytest.raises(MalformedValue, match="unknown tag 'pickle'"):
+        decode(encoded)
+
+
+def test_an_input_whose_class_the_child_lacks_or_cannot_run_is_of_the_builtin_there():
+    class Local(dict):
+        pass
+
+    encoded = encode_input([Local(a=1)])
+    plain, (pickled, version) = encoded["v"]
+    assert version == list(sys.version_info[:2]) and encode_input(Row("a", 2.0))["v"][1][1] is None
+    for other in ([packed(b"cgone_module\nRow\n."), None], [packed(b"cos\ngone\n."), None], [pickled, [3, 1]]):
+        found = decode({"$": "pickle", "v": [plain, other]}, trusted=True)
+        assert found == [{"a": 1}] and type(found[0]) is dict
+
+
+def test_an_input_whose_class_cannot_be_pickled_is_of_the_builtin_and_told_so():
+    assert encode_input(Settings(a=1)) == {"a": 1}
+    assert told(Settings(a=1), in_full=False) == "dict of 1 items: {'a': 1}"
+    assert told(collections.Counter("a"), in_full=False).startswith("Counter of 1")
+
+
+def test_what_has_a_form_of_its_own_is_not_pickled():
+    given = [np.float64(1), np.str_("a"), pd.Timestamp("2000"), pd.NaT, pathlib.Path("a"), pathlib.PurePosixPath("b")]
+    given += [pd.DataFrame({"a": [1]}), pd.RangeIndex(3), Image.new("L", (1, 1)), (1,), {2}, 2**70, math.inf]
+    assert encode_input(given) == encode(given)
+
+
+def test_a_class_takes_no_secret_along_that_the_value_has_not(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-Q7fQ7fQ7fQ7f")
+    key = os.environ["SOME_API_KEY"]
+
+    class Asking(dict):
+        def ask(self):
+            return key
+
+    assert encode_input(Asking(a=1)) == {"a": 1}
+    assert encode_input(Asking(a=key))["$"] == "pickle"
+
+
 def test_an_input_that_cannot_be_pickled_is_refused_with_advice():
     with pytest.raises(NotPortable, match=r"a generator, which can neither cross nor be pickled .*make it a tool"):
         encode_input(item for item in [])
@@ -1034,12 +1104,12 @@ def shown_as_usual():
 @pytest.mark.usefixtures("shown_as_usual")
 @pytest.mark.parametrize("value", WITH_LONG_LABELS.values(), ids=WITH_LONG_LABELS)
 def test_a_long_label_is_not_told_as_often_as_there_are_others(value):
-    for told in (describe, checking.brief):
+    for tell in (describe, checking.brief):
         tracemalloc.start()
-        line = told(value)
+        line = tell(value)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert most < 3_000_000, told
+        assert most < 3_000_000, tell
         assert type(value if type(value) is not list else value[0]).__name__ in line
 
 

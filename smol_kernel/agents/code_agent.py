@@ -18,7 +18,6 @@ from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.pictures import observed_images
 from smol_kernel.executors.several_agents import make_ready
 from smol_kernel.executors.state import State
-from smol_kernel.executors.values import decode
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
 from smol_kernel.models import code_replies
@@ -175,10 +174,11 @@ class CodeAgent(MultiStepAgent):
             elif isinstance(event, ActionFinished):
                 finished = event
         self._last_action, step.is_final_answer = finished, finished.final
-        step.observations, step.observations_images = observation(finished) or None, observed_images(outputs) or None
+        shown = observation(finished, self.python_executor.max_print_outputs_length)
+        step.observations, step.observations_images = shown or None, observed_images(outputs) or None
         if finished.status != "ok":
             raise AgentExecutionError(failure(finished))
-        step.action_output = decode(finished.value)
+        step.action_output = self.python_executor.output_of(finished)
 
     def _told(self, answer: Any) -> FinalAnswer:
         """The answer as an event: as it came from the child, where it did."""

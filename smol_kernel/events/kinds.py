@@ -45,8 +45,8 @@ class RunStarted(Event):
     inputs: dict[str, str] = field(default_factory=dict)
     """Variables handed in: name → what the model is told of it in a line, its type first."""
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`. Digests
-    of large ones come later (InputsDigested)."""
+    """The same variables: name → `digest` and `bytes` of the encoded value, and where it is small the `value`, and its
+    `pickle` where it loses a class. Digests of large ones come later (InputsDigested)."""
     media: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the model is shown with the task: "images", "audio", "videos" → the same of each."""
     settings: dict[str, Any] = field(default_factory=dict)

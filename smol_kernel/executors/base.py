@@ -59,10 +59,14 @@ class PythonExecutor(ABC):
 
     isolation: str = "none"
     """How the place is boxed; "none" means not at all."""
+    max_print_outputs_length: int = 20_000
+    """Characters that the model reads of an action's logs, and of its value."""
     lost: Any = None
     """Names of variables that are gone, a list, to be told with the next action; None: it does not tell of any."""
     _seen: _Seen | None = None
     """Where it is noted what happens in an action that passes a guard."""
+    _gave: tuple[ActionFinished, Any] | None = None
+    """The last account of an action that a `__call__` gave something for, and that."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -123,6 +127,7 @@ class PythonExecutor(ABC):
             ended = _failed(error, seen.end)
         else:
             ended = _done(done, seen.end)
+            self._gave = ended, done.output
         seen.broke = None
         yield from (event for event in seen.events if event.run or not isinstance(event, ActionFinished))
         yield ended
@@ -138,6 +143,11 @@ class PythonExecutor(ABC):
         if finished.status != "ok":
             raise AgentExecutionError(_words(finished))
         return CodeOutput(decode(finished.value), finished.logs, finished.final)
+
+    def output_of(self, finished: ActionFinished) -> Any:
+        """What an action gave: of the last one the very object that a `__call__` gave, which need not cross."""
+        gave, self._gave = self._gave, None
+        return gave[1] if gave and gave[0] is finished else decode(finished.value)
 
     def _guarded(self, code: str, seen: _Seen) -> CodeOutput:
         self._seen = seen
@@ -204,11 +214,13 @@ class PythonExecutor(ABC):
         """Free what is held; more than once is fine."""
 
 
-def observation(finished: ActionFinished) -> str:
-    """What an action put out and gave, as the model reads it."""
+def observation(finished: ActionFinished, limit: int) -> str:
+    """What an action put out and gave, as the model reads it; of an answer, which is told whole, up to `limit`
+    characters."""
     logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
     if finished.status == "ok":
-        return f"{logs}\nLast output from code snippet:\n{finished.value_text or 'None'}{_lost(finished)}"
+        gave = truncate(finished.value_text, limit) if finished.final else finished.value_text
+        return f"{logs}\nLast output from code snippet:\n{gave or 'None'}{_lost(finished)}"
     return logs if finished.logs.strip() else ""
 
 

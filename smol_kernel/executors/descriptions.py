@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from smol_kernel.executors import values
+from smol_kernel.executors import pickles, values
 from smol_kernel.executors.addresses import without_addresses
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.text_room import ShortRepr, is_long
@@ -37,7 +37,7 @@ def told(value: Any, *, in_full: bool) -> str:
             return redacted(f"{type(value).__name__}{size} {_whole(value)}")
         except Exception:  # noqa: BLE001 - boundary: any class's own methods run here; an int can be too long
             pass
-    return describe(value)
+    return describe(value if in_full else pickles.as_handed_over(value))
 
 
 def _whole(value: Any) -> str:

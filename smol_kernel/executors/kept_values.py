@@ -16,9 +16,9 @@ from typing import Any, cast
 from smol_kernel.errors import ConfigError, NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
 from smol_kernel.executors import tables
-from smol_kernel.executors.pickles import encode_input
+from smol_kernel.executors.no_secrets import no_secrets
+from smol_kernel.executors.pickles import encode_input, plain_form
 from smol_kernel.executors.values import MalformedValue, NotPortable, a_name, decode, encode
-from smol_kernel.memory.known_secrets import redacted
 
 SMALL = 4 << 20
 """Characters of an encoded value up to which it is kept itself."""
@@ -64,7 +64,8 @@ class KeptValues:
 
     def __init__(self, variables: Mapping[str, Any], media: Mapping[str, Sequence[Any] | None] | None = None) -> None:
         self.values = {name: found for name, value in variables.items() if (found := _kept(value)) is not None}
-        """Name → `bytes`, `digest` if it is known, and where that is small the encoded `value`."""
+        """Name → `bytes`, `digest` if it is known, and where that is small the encoded `value`, and the `pickle` that
+        has its classes besides."""
         self.media = {kind: [_kept_medium(each) for each in given] for kind, given in (media or {}).items() if given}
         """Kind → the same of each; of a file what is in it."""
         self._large = {name: variables[name] for name, kept in self.values.items() if "digest" not in kept}
@@ -99,12 +100,15 @@ class KeptValues:
         self._digests = digests
 
 
-def recorded_value(data: Any) -> Any:
-    """The variable of which this `value` was kept; an EncodedInput where the host may not read it."""
+def recorded_value(kept: Mapping[str, Any], for_child: bool) -> Any:
+    """The variable of which this was kept, a `value` among it. Where the host may not read it an EncodedInput; so it is
+    `for_child` where only a pickle has its classes."""
+    if for_child and "pickle" in kept:
+        return EncodedInput({"$": "pickle", "v": [kept["value"], kept["pickle"]]})
     try:
-        return decode(data)
+        return decode(kept["value"])
     except MalformedValue:  # it was pickled
-        return EncodedInput(data)
+        return EncodedInput(kept["value"])
 
 
 def digest_of(value: Any) -> str:
@@ -157,19 +161,26 @@ def _kept(value: Any, encode: Callable[[Any], Any] = encode_input) -> dict[str, 
         encoded = encode(value)
     except NotPortable:
         return None
-    text = json.dumps(encoded, sort_keys=True)
+    plain = plain_form(encoded)
+    text = json.dumps(plain, sort_keys=True)  # the pickle of a class of the notebook is another in each process
     kept: dict[str, Any] = {"digest": hashlib.sha256(text.encode()).hexdigest(), "bytes": len(text)}
-    if len(text) <= SMALL and redacted(text) == text:
-        kept["value"] = encoded
+    if len(text) <= SMALL and no_secrets(plain)[0] is plain:
+        kept["value"] = plain
+        if plain is not encoded and len(json.dumps(encoded)) <= 2 * SMALL and no_secrets(encoded)[0] is encoded:
+            kept["pickle"] = encoded["v"][1]
     return kept
 
 
 def _size(value: Any) -> int:
     """Bytes of an array or a table; 0 of all else."""
-    if type(size := getattr(value, "nbytes", None)) is int:
-        return size
-    if hasattr(value, "memory_usage") and hasattr(value, "columns"):
-        return int(value.memory_usage(index=False).sum())
+    kind = type(value)  # its attributes: those of a value may be its items, or anything
+    try:
+        if hasattr(kind, "nbytes"):
+            return size if type(size := value.nbytes) is int else 0
+        if hasattr(kind, "memory_usage") and hasattr(kind, "columns"):
+            return int(value.memory_usage(index=False).sum())
+    except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
+        pass
     return 0
 
 

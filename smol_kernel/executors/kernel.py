@@ -36,8 +36,6 @@ from smol_kernel.executors.tool_thread import AskPerson
 from smol_kernel.executors.values import encode
 from smol_kernel.memory.process_lock import ProcessLock
 
-MAX_PRINT = 20_000  # characters of logs the model reads of one action, if not told otherwise
-
 
 class KernelExecutor(TheirNames, PythonExecutor):
     """Runs actions in a child kernel of its own.
@@ -74,7 +72,7 @@ class KernelExecutor(TheirNames, PythonExecutor):
         self.settings = settings_for(box, network, allow_hosts, mounts, limits)
         """Those of the box; None: no box."""
         self.timeout_seconds = usable_timeout(timeout_seconds)
-        self.max_print_outputs_length = usable_length(max_print_outputs_length, MAX_PRINT)
+        self.max_print_outputs_length = usable_length(max_print_outputs_length, self.max_print_outputs_length)
         self.additional_functions = dict(additional_functions or {})
         self.cwd, self.python, self.interrupt_grace_seconds = cwd, python, usable_grace(interrupt_grace_seconds)
         self.additional_authorized_imports = additional_authorized_imports and list(additional_authorized_imports)

@@ -62,13 +62,13 @@ class RemoteValue:
         return f"<{self.type_name}{shape}, which stayed in the child kernel: {self.text}>"
 
 
-def encode(value: Any, *, limit: int | None = None, instead: Instead | None = None) -> Any:
+def encode(value: Any, *, limit: int | None = None, instead: Instead | None = None, lost: Any = None) -> Any:
     """The JSON-plain form of `value`, of at most `limit` bytes (None: MAX_BYTES).
 
-    As in `json`, a subclass of a builtin crosses as the builtin: a namedtuple as a tuple. Raises NotPortable.
+    As in `json`, subclasses of builtins cross as those, namedtuples as tuples; `lost` gathers them. Raises NotPortable.
     """
     try:
-        return _Encoder(limit or MAX_BYTES, instead)(value)
+        return _Encoder(limit or MAX_BYTES, instead, set() if lost is None else lost)(value)
     except NotPortable:
         raise
     except Exception as error:  # boundary: a class's own methods, a dict another thread changed, a full stack
@@ -97,9 +97,9 @@ def remote(value: Any, handle: str, text: str | None = None) -> Any:
 class _Encoder:
     """One walk down a value."""
 
-    def __init__(self, limit: int, instead: Instead | None) -> None:
+    def __init__(self, limit: int, instead: Instead | None, lost: set[type]) -> None:
         self.limit, self.size, self.depth, self.weight = limit, 0, 0, 0
-        self.instead, self.hashed = instead, False
+        self.instead, self.hashed, self.lost = instead, False, lost
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
@@ -155,6 +155,8 @@ class _Encoder:
     def tagged(self, value: Any) -> Any:
         kind = type(value)
         tag, parts = _form(kind, self.instead, self.hashed)
+        if package(kind) not in _STANDARD and package(kind) not in _TABLED:
+            self.lost.add(kind)
         if package(kind) in _TABLED:  # too large is told before any copy is made: a cell takes at least a bit
             sizes = (getattr(value, "nbytes", 0), getattr(value, "size", 0))
             self.spend(max((size // 8 for size in sizes if isinstance(size, int)), default=0), keep=False)
@@ -234,11 +236,7 @@ class Decoder:
             return refuse('a tagged value has "$" and "v" and nothing else')
         tag = need(data["$"], str)
         if tag == "pickle" and self.trusted:
-            pickled = need(self._read(data["v"]), bytes)
-            try:
-                return import_module("pickle").loads(pickled)
-            except ModuleNotFoundError as error:
-                refuse(f"{error}: the child kernel cannot import that; have it in the working folder or in a mount")
+            return _beside("unpickled").unpickled(data["v"], self._read)
         if tag not in _BUILDS:
             _tables()
         takes, build = _BUILDS.get(tag) or refuse(f"unknown tag {tag[:40]!r}")
@@ -308,6 +306,7 @@ def _install(error: ImportError) -> str:
 _BASES: dict[type, Any] = {str: str.__str__, int: int.__index__, float: float.__float__, list: list, dict: dict}
 """Types that stand for themselves, and how a value of a subclass becomes one of the type itself."""
 _HEAVY = ("image", "ndarray", "scalar", "DataFrame", "Series", "Index")  # a few bytes of these may be many in memory
+_STANDARD = ("builtins", "datetime", "decimal", "pathlib", "uuid")  # subclasses of theirs cross, as those
 _TABLED = ("numpy", "pandas", "pyarrow", "PIL")  # their types are in `tables`
 _FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {}
 _BUILDS: dict[str, tuple[type, Callable[[Any], Any]]] = {}
@@ -331,7 +330,7 @@ def _form(kind: type, instead: Instead | None, hashed: bool) -> tuple[str, Calla
         if cls in _BASES and cls is not kind:
             return "", _BASES[cls]
         form = _FORMS.get(f"{package(cls)}.{cls.__qualname__}")
-        if form and package(cls) in (package(kind), "builtins", "datetime", "decimal", "pathlib", "uuid"):
+        if form and (package(cls) in _STANDARD or package(cls) == package(kind)):
             return form
     if instead and (simpler := instead(kind, hashed)):
         return "", simpler

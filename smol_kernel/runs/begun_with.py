@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smol_kernel.events import RunStarted
+from smol_kernel.executors.kept_values import recorded_value
 from smol_kernel.executors.values import MalformedValue, decode
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.proof import Unknown
@@ -20,7 +21,8 @@ def begun_with(transcript: Transcript, started: RunStarted | None, given: Mappin
             values[name] = given[name]
         elif "value" in recorded.get(name, {}):
             try:
-                values[name] = decode(recorded[name]["value"])
+                decode(recorded[name]["value"])
+                values[name] = recorded_value(recorded[name], for_child=True)
             except MalformedValue:
                 raise Unknown(f"the value of `{name}`, which was handed in, cannot be read from the record") from None
         else:

@@ -72,7 +72,7 @@ class Conversation:
         lives = agent.writes_code and self._child_lives
         recorded = values_of(events)
         missing = {name: value for name, value in inputs.items() if "value" not in recorded.get(name, {})}
-        variables, changed = ({}, []) if lives else inputs_of(events, missing)
+        variables, changed = ({}, []) if lives else inputs_of(agent, events, missing)
         try:
             media = media_of(started, {})[0]
         except ConfigError:

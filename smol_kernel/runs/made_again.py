@@ -10,6 +10,7 @@ from typing import Any
 from smol_kernel.errors import ConfigError, ReplayError, SmolError
 from smol_kernel.events import Event, InputsDigested, RunResumed, RunStarted
 from smol_kernel.executors.kept_values import EncodedInput, digest_of, digest_of_medium, recorded_medium, recorded_value
+from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.summaries import cut
 from smol_kernel.executors.values import MalformedValue
 from smol_kernel.memory.budget import Budget
@@ -98,13 +99,15 @@ def changed_since(run: RunStarted, found: Mapping[str, Any], *, in_child: bool) 
         name
         for name, of_it in kept.items()
         if digest_of(found[name]) != of_it.get("digest")
-        and (in_child or not isinstance(recorded_value(of_it["value"]), EncodedInput))
+        and (in_child or not isinstance(recorded_value(of_it, for_child=False), EncodedInput))
     ]
 
 
-def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The variables that a run was given, and what is to be said of them. Raises ConfigError for missing ones."""
+def inputs_of(agent: Any, own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The variables that a run was given, for an agent that is made again, and what is to be said of them. Raises
+    ConfigError for missing ones."""
     started, values = beginning(own), values_of(own)
+    for_child = isinstance(getattr(agent, "python_executor", None), KernelExecutor)
     variables: dict[str, Any] = {}
     said: list[str] = []
     for name in started.inputs:
@@ -116,7 +119,7 @@ def inputs_of(own: Sequence[Event], given: Mapping[str, Any]) -> tuple[dict[str,
             elif digest_of(given[name]) != kept["digest"]:
                 said.append(f"The input {name!r} is not what it was when the run began.")
         elif "value" in kept:
-            variables[name] = recorded_value(kept["value"])
+            variables[name] = recorded_value(kept, for_child)
         else:
             raise ConfigError(
                 f"the run was given {name!r} ({cut(started.inputs[name])}), which is not recorded whole: pass it "

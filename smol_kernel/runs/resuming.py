@@ -173,7 +173,7 @@ def prepare(
     require_tools(seen, functions(agent))
     now = dict(additional_args or {})
     then = changed_since(started, now, in_child=agent.writes_code) if inputs_found else []
-    variables, changed = inputs_of(events, {name: value for name, value in now.items() if name not in then})
+    variables, changed = inputs_of(agent, events, {name: value for name, value in now.items() if name not in then})
     media, others = media_of(started, TaskStep.media(images, audio, videos))
     asked = [] if child_lives else [*outside(agent, repeat)]
     if executor is None and is_foreign(started):

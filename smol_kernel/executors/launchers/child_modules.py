@@ -10,6 +10,7 @@ from pathlib import Path
 MODULES = (
     "values",
     "crafted_keys",
+    "unpickled",
     "sorted_levels",
     "arrow_messages",
     "fields",
