@@ -10,10 +10,12 @@ from smol_kernel.executors.kept_values import recorded_value
 from smol_kernel.executors.values import MalformedValue, decode
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.proof import Unknown
+from smol_kernel.runs.recording import is_foreign
 
 
 def begun_with(transcript: Transcript, started: RunStarted | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The values by their names. Raises Unknown for one that is neither `given` nor recorded."""
+    """The values by their names; of the record of somebody else in the plain form alone: a pickle could be any code.
+    Raises Unknown for one that is neither `given` nor recorded."""
     values: dict[str, Any] = {}
     recorded = started.values if started else {}
     for name in transcript.inputs:
@@ -22,7 +24,7 @@ def begun_with(transcript: Transcript, started: RunStarted | None, given: Mappin
         elif "value" in recorded.get(name, {}):
             try:
                 decode(recorded[name]["value"])
-                values[name] = recorded_value(recorded[name], for_child=True)
+                values[name] = recorded_value(recorded[name], for_child=started is not None and not is_foreign(started))
             except MalformedValue:
                 raise Unknown(f"the value of `{name}`, which was handed in, cannot be read from the record") from None
         else:
