@@ -56,6 +56,16 @@ async def endless_later() -> AsyncIterator[str]:
 
 
 @tool
+def endless_things() -> Iterator[object]:
+    """Gives no end of what cannot cross."""
+    try:
+        while True:
+            yield Thing()
+    finally:
+        ended.append("endless_things")
+
+
+@tool
 def torn() -> Iterator[int]:
     """Gives a page, then fails."""
     yield 1
@@ -85,7 +95,9 @@ def keys() -> object:
     return {"a": 1}.keys()
 
 
-TOOLS = {t.name: t for t in (pages, pages_later, endless, endless_later, torn, made_elsewhere, things, keys)}
+TOOLS = {
+    t.name: t for t in (pages, pages_later, endless, endless_later, endless_things, torn, made_elsewhere, things, keys)
+}
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +141,13 @@ def test_a_model_that_calls_reads_a_list():
     assert "LookupError: torn" in observed("torn")
 
 
-@pytest.mark.parametrize("name", ["endless", "endless_later"])
+@pytest.mark.parametrize("name", ["endless", "endless_later", "endless_things"])
 def test_one_without_end_is_ended(kernel, name):
     ended.clear()
     finished = list(kernel.run(f"{name}()"))[-1]
-    assert finished.error == "the generator gave more than 4,000,000 items, or 64 MB of them"
+    assert finished.error.startswith(
+        "the generator gave more than 4,000,000 items, 64 MB of them, or 1,024 that are no"
+    )
     assert finished.error in observed(name)
     assert ended == [name] * 2
 

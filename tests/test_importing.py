@@ -7,14 +7,18 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import tracemalloc
 import zlib
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from nested_events import started, whole_run
 from PIL import Image
+from scripted_replies import code
 
+from smol_kernel import CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.errors import ConfigError
 from smol_kernel.events import (
     ActionFinished,
@@ -34,6 +38,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs import exporting, importing
 from smol_kernel.runs.exporting import FORMS, export, record_of
 from smol_kernel.runs.importing import import_run
+from smol_kernel.runs.prove import prover_of
 from smol_kernel.serve.cli import main
 
 
@@ -326,3 +331,23 @@ def test_where_a_run_came_from_does_not_say_how_it_is_boxed(journal, tmp_path):
     path = export([started("own", "Go.", isolation="none", origin={"isolation": "box"})], tmp_path / "own.json")
     import_run(path, journal)
     assert journal.find("own").isolation == "none"
+
+
+class Forged:
+    def __reduce__(self):
+        return Counter, ({"a": 1_000},)
+
+
+def test_no_proof_unpickles_what_stands_in_the_record_of_somebody_else(journal, tmp_path):
+    model = ScriptedModel([code("final_answer(c['a'])")])
+    with CodeAgent([], model, journal=journal, verbosity_level=LogLevel.OFF) as agent:
+        assert agent.run("How many?", additional_args={"c": Counter("aab")}) == 2
+        own = journal.events(agent.run_id, family=True)
+    record = json.loads(export(own, tmp_path / "run.json").read_text())
+    (kept,) = (event["values"]["c"] for event in record["events"] if event["kind"] == "run_started")
+    assert "pickle" in kept  # else nothing is shown here
+    kept["pickle"][0] = {"$": "bytes", "v": base64.b64encode(pickle.dumps(Forged())).decode()}
+    path = written(tmp_path, json.dumps(record), "forged.json")
+    other = Journal(tmp_path / "other.sqlite")
+    theirs = other.events(import_run(path, other).run, family=True)
+    assert prover_of(own, []).prove().proved and prover_of(theirs, []).prove().proved

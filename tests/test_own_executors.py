@@ -362,6 +362,15 @@ class Here(PythonExecutor):
         return CodeOutput(eval(code_action, self.variables), "", is_final_answer=True)
 
 
+@pytest.mark.parametrize(("own", "of_agent", "most"), [(None, None, 20_000), (None, 500, 500), (700, None, 700)])
+def test_of_a_long_answer_of_an_own_executor_the_model_reads_as_much_as_was_said(make, own, of_agent, most):
+    here = Here()
+    here.max_print_outputs_length = own
+    agent = make([code("'word ' * 100_000")], executor=here, max_print_outputs_length=of_agent)
+    assert len(agent.run("go")) == 500_000
+    assert most <= len(agent.memory.steps[-1].observations) < most + 200
+
+
 @pytest.mark.parametrize("action", ["thing", "[thing, 1]", "{'a': thing}", "type(thing)", "counts"])
 def test_the_answer_of_an_own_executor_is_the_very_object(make, action):
     class Thing:

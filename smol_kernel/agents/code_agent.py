@@ -174,7 +174,7 @@ class CodeAgent(MultiStepAgent):
             elif isinstance(event, ActionFinished):
                 finished = event
         self._last_action, step.is_final_answer = finished, finished.final
-        shown = observation(finished, self.python_executor.max_print_outputs_length)
+        shown = observation(finished, self.max_print_outputs_length or self.python_executor.max_print_outputs_length)
         step.observations, step.observations_images = shown or None, observed_images(outputs) or None
         if finished.status != "ok":
             raise AgentExecutionError(failure(finished))

@@ -214,12 +214,13 @@ class PythonExecutor(ABC):
         """Free what is held; more than once is fine."""
 
 
-def observation(finished: ActionFinished, limit: int) -> str:
+def observation(finished: ActionFinished, limit: int | None) -> str:
     """What an action put out and gave, as the model reads it; of an answer, which is told whole, up to `limit`
-    characters."""
+    characters (None: 20,000)."""
     logs = f"Execution logs:\n{finished.logs.rstrip()}".rstrip()
     if finished.status == "ok":
-        gave = truncate(finished.value_text, limit) if finished.final else finished.value_text
+        most = PythonExecutor.max_print_outputs_length if limit is None else limit
+        gave = truncate(finished.value_text, most) if finished.final else finished.value_text
         return f"{logs}\nLast output from code snippet:\n{gave or 'None'}{_lost(finished)}"
     return logs if finished.logs.strip() else ""
 

@@ -10,6 +10,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from smol_kernel.executors.coroutines import wait
+from smol_kernel.executors.fields import fields
 from smol_kernel.executors.values import NotPortable, encode
 from smol_kernel.tools.records import to_plain
 
@@ -17,6 +18,8 @@ RESULT_LIMIT = 64 << 20
 """Bytes of a tool's result, encoded."""
 MOST = 4_000_000
 """Items that a generator may give."""
+MOST_OBJECTS = 1_024
+"""The same where some cannot cross, so that nobody knows how large they are."""
 
 
 def result_of(value: Any, begun: Callable[[Future[Any]], object]) -> Any:
@@ -48,17 +51,18 @@ def _add(taken: list[Any], item: Any) -> None:
     """Raises TypeError when there are too many, or they are too large: a generator may have no end."""
     taken.append(item)
     count = len(taken)
-    if count > MOST or (
-        count & (count - 1) == 0 and _is_too_large(taken)
-    ):  # looked at each time there are twice as many
-        raise TypeError(f"the generator gave more than {MOST:,} items, or {RESULT_LIMIT >> 20} MB of them")
+    if count > MOST or (count & (count - 1) == 0 and _is_too_large(taken)):  # each time there are twice as many
+        raise TypeError(
+            f"the generator gave more than {MOST:,} items, {RESULT_LIMIT >> 20} MB of them, or {MOST_OBJECTS:,} that "
+            "are no plain data"
+        )
 
 
 def _is_too_large(taken: list[Any]) -> bool:
     try:
-        encode(to_plain(taken), limit=RESULT_LIMIT)
+        encode(to_plain(taken), limit=RESULT_LIMIT, instead=fields)
     except NotPortable as error:
-        return "is too large" in error.reason
+        return len(taken) >= MOST_OBJECTS or "is too large" in error.reason
     except Exception:  # noqa: BLE001 - boundary: the values' own methods run here; whoever reads the result will say so
         return False
     return False

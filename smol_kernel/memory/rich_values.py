@@ -287,7 +287,7 @@ def wav(samples: Any, samplerate: Any) -> bytes:
     if array.ndim == 2 and array.shape[0] < array.shape[1]:
         array = array.T
     if array.dtype.kind == "f":
-        array = (numpy.nan_to_num(array.astype(numpy.promote_types(array.dtype, "f4"))).clip(-1, 1) * 32767).round()
+        array = numpy.nan_to_num(array.astype(numpy.promote_types(array.dtype, "f4"))).clip(-1, 1) * 32767
     elif array.dtype.kind != "b":
         range_ = numpy.iinfo(array.dtype)
         array = array.clip(max(range_.min, -32768), min(range_.max, 32767))
