@@ -8,8 +8,9 @@ import functools
 import importlib
 import signal
 import threading
+import time
 import traceback
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 _getsignal: Any = importlib.import_module("_signal").getsignal  # signal's own, with its enums, takes 30 times as long
@@ -21,13 +22,22 @@ _TIMERS = {
 }
 """Signals that a timer of this process sends."""
 
+_EARLY = 0.1
+"""By how many seconds a timer and the clock may differ."""
+
 
 class Handler(NamedTuple):
-    """A function that is written in Python, and what it is called with before the signal's number."""
+    """A function that is written in Python, what it is called with before the signal's number, and when the timer
+    is up that ran as this was noted, if its signal is a timer's."""
 
     number: int
     function: Any
     given: tuple[Any, ...]
+    due: float = float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether that time has come: a signal before it is of a timer that was set since then, not by the program."""
+        return time.monotonic() >= self.due - _EARLY
 
     def ran_in(self, frame: FrameType) -> bool:
         """Whether `frame` is one of its own: other functions may have the same code, made in another call."""
@@ -47,33 +57,41 @@ def installed() -> list[Handler]:
 
 
 def program_handlers() -> list[Handler]:
-    """Those that may raise on this thread from now on, and for the program: that of a timer's signal only while the
-    timer runs, for it is there for whoever sets the timer, be it a tool."""
+    """Those that may raise on this thread from now on, and for the program: that of a timer's signal only if the timer
+    runs, and once it is up, for it is there for whoever sets the timer, be it a tool."""
     if threading.current_thread() is not threading.main_thread():
         return []
-    return [each for each in installed() if each.number not in _TIMERS or _runs(_TIMERS[each.number])]
+    noted: list[Handler] = []
+    for each in installed():
+        if each.number not in _TIMERS:
+            noted.append(each)
+        elif left := signal.getitimer(_TIMERS[each.number])[0]:
+            noted.append(each._replace(due=time.monotonic() + left))
+    return noted
 
 
 def raised_by(those: list[Handler], error: BaseException) -> bool:
     """Whether `error` came from one of them."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)] if those else []
-    return any(handler.ran_in(frame) for frame in frames for handler in those)
-
-
-def _runs(timer: int) -> bool:
-    return signal.getitimer(timer)[0] > 0
+    if not (due := [each for each in those if each.is_due()]):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(handler.ran_in(frame) for frame in frames for handler in due)
 
 
 def _in_python(number: int, handler: Any) -> Handler | None:
-    """What runs if `handler` is called: None for one that is not written in Python."""
+    """What runs if `handler` is called: None where that is not written in Python, or not plain to see."""
     given: tuple[Any, ...] = ()
-    while not hasattr(handler, "__code__") or hasattr(handler, "__func__"):
+    for _ in range(20):
+        if isinstance(handler, FunctionType):
+            return Handler(number, handler, given)
         if isinstance(handler, functools.partial):
             handler, given = handler.func, (*handler.args, *given)
-        elif hasattr(handler, "__func__"):  # a method
+        elif isinstance(handler, MethodType):
             handler, given = handler.__func__, (handler.__self__, *given)
-        elif hasattr(getattr(handler, "__call__", None), "__func__"):  # noqa: B004 - of an object
-            handler = handler.__call__
+        elif isinstance(handler, staticmethod):
+            handler = handler.__func__
+        elif isinstance(call := type(handler).__call__, FunctionType):
+            handler, given = call, (handler, *given)
         else:
             return None
-    return Handler(number, handler, given)
+    return None

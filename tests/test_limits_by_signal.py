@@ -1,9 +1,9 @@
-"""A limit of time that a worker sets ends the run wherever it comes: an Exception from the handler of a real signal, or
-what another thread raises."""
+"""A limit of time that a worker sets ends the run wherever it comes: an Exception from the handler of a real signal."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import threading
@@ -23,8 +23,8 @@ class TimeIsUp(Exception):
     """As Celery's SoftTimeLimitExceeded and RQ's JobTimeoutException."""
 
 
-class WorkerEnds(BaseException):
-    """As dramatiq's TimeLimitExceeded and Shutdown."""
+class FunctionTimedOut(BaseException):
+    """As that of func_timeout, and gevent's Timeout."""
 
 
 def time_is_up(number, frame):
@@ -38,6 +38,28 @@ def timeout(seconds):
         raise TimeIsUp(f"after {seconds} s")
 
     return handler
+
+
+def timed(seconds):
+    """A library's limit of time for a function: of the processor's, which the timeout of these tests leaves alone."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def limited(*given):
+            def handler(number, frame):
+                raise TimeIsUp("at last")
+
+            before = signal.signal(signal.SIGVTALRM, handler)
+            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+            try:
+                return function(*given)
+            finally:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+                signal.signal(signal.SIGVTALRM, before)
+
+        return limited
+
+    return decorate
 
 
 @pytest.fixture
@@ -122,16 +144,47 @@ def test_in_the_tool_of_a_called_agent(make, limited, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_from_another_thread(make, kind):
+def test_a_limit_of_a_library_is_the_tools_failure(make, kind):
+    """Also one that is no Exception."""
+
     @tool
-    def query() -> int:
-        """Is still at work when its thread is to end."""
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(WorkerEnds))
+    def query() -> None:
+        """Is still at work when another thread ends it."""
+        thread, raised = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(FunctionTimedOut)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, raised)
         while True:
             pass
 
-    with pytest.raises(WorkerEnds):
-        make(kind, query).run("t")
+    agent = make(kind, query)
+    assert agent.run("t") == 1
+    assert "FunctionTimedOut" in agent.memory.steps[1].error.message
+
+
+def test_the_action_can_catch_such_a_limit(make):
+    @tool
+    def query() -> None:
+        """Has a limit of its own."""
+        raise FunctionTimedOut("after 0.3 s")
+
+    caught = code("try:\n    query()\nexcept Exception as error:\n    final_answer(str(error))")
+    assert "after 0.3 s" in make(CodeAgent, query, model=ScriptedModel([caught])).run("t")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_limit_of_the_tools_own_in_one_of_the_same_library(make, handled, kind):
+    @timed(0.001)
+    def slow():
+        while True:
+            pass
+
+    @tool
+    def query() -> None:
+        """Takes too long."""
+        slow()
+
+    agent = make(kind, query)
+    assert timed(3_600)(agent.run)("t") == 1
+    assert "TimeIsUp" in agent.memory.steps[1].error.message
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,13 +222,17 @@ def test_a_timer_that_the_program_has_set(make, handled):
     @tool
     def query() -> None:
         """Is still at work when the time is up."""
-        os.kill(os.getpid(), signal.SIGVTALRM)
-        threading.Event().wait(60)
+        while True:
+            pass
 
-    agent = make(CodeAgent, query)
-    signal.setitimer(signal.ITIMER_VIRTUAL, 3_600)
+    def reply(_):
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.2)
+        return code("query()")
+
+    model = ScriptedModel([reply, code("final_answer(1)")])
+    model.in_thread = False
     with pytest.raises(TimeIsUp):
-        agent.run("t")
+        make(CodeAgent, query, model=model).run("t")
 
 
 @pytest.mark.parametrize("here", [False, True], ids=["in a thread", "on the thread of the run"])

@@ -37,10 +37,17 @@ class Limit:
         raise TimeIsUp(self.seconds)
 
 
+class Odd(Limit):
+    def __getattr__(self, name):
+        return self
+
+
 MADE = {
     "function": function,
     "partial": lambda seconds: functools.partial(up, seconds),
     "object": Limit,
+    "object that has all": Odd,
+    "static method": lambda seconds: staticmethod(function(seconds)),
     "method": lambda seconds: Limit(seconds).reached,
     "partial of a method": lambda seconds: functools.partial(Limit(seconds).reached, "more"),
 }
@@ -52,6 +59,11 @@ def install():
     before = signal.getsignal(signal.SIGUSR1)
     yield lambda handler: signal.signal(signal.SIGUSR1, handler)
     signal.signal(signal.SIGUSR1, before)
+
+
+def work():
+    while True:
+        pass
 
 
 def reached():
@@ -75,6 +87,32 @@ def test_one_that_hands_on_to_that_of_the_program(install):
     before, first = program_handlers(), signal.getsignal(signal.SIGUSR1)
     install(lambda *given: first(*given))
     assert raised_by(before, reached())
+
+
+def test_one_without_an_end(install):
+    endless = functools.partial(up)
+    endless.__setstate__((endless, (), {}, {}))
+    install(endless)
+    assert all(each.number != signal.SIGUSR1 for each in program_handlers())
+    endless.__setstate__((up, (), {}, {}))
+
+
+def test_that_of_a_timer_before_its_time_and_then():
+    before = signal.signal(signal.SIGVTALRM, function(600))
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 3_600)
+        noted = program_handlers()
+        with pytest.raises(TimeIsUp) as raised:
+            signal.raise_signal(signal.SIGVTALRM)  # as from a timer that was set since
+        assert not raised_by(noted, raised.value)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.2)
+        noted = program_handlers()
+        with pytest.raises(TimeIsUp) as raised:
+            work()
+        assert raised_by(noted, raised.value)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def test_no_handler_raises_on_another_thread(install):

@@ -1,13 +1,11 @@
 """The code of a tool, which may raise anything, and do anything in this process: what of that is not the tool's to do.
 
 Its errors are shown to the model. But what a handler of a signal raises while a tool runs is meant for the program, as
-SIGTERM is, and so is what another thread has raised here; and a process that was forked in a tool is no second host of
-the run.
+SIGTERM is; and a process that was forked in a tool is no second host of the run.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import traceback
@@ -18,14 +16,12 @@ from smol_kernel.signals import Handler, installed, raised_by
 
 
 def ends_the_run(error: BaseException, handlers: list[Handler]) -> bool:
-    """Whether `error`, which came in a call on the thread of the run, is no failure of the tool: what one of `handlers`
-    raised, the program's from before the call, or any that raises SystemExit; and what no tool raises, such as
-    KeyboardInterrupt, or a limit of time that a worker's own thread sets."""
+    """Whether `error`, which came in a call on the thread of the run, is no failure of the tool: KeyboardInterrupt, or
+    what one of `handlers` raised, the program's from before the call, or any of a signal's to end the program, such as
+    SystemExit. Libraries have limits of time, too, that are no Exception: those are the tool's."""
     if isinstance(error, Exception):
         return raised_by(handlers, error)
-    own = isinstance(error, SystemExit | GeneratorExit | asyncio.CancelledError)
-    panic = type(error).__module__ == "pyo3_runtime"  # how libraries written in Rust fail
-    return _comes_of_a_signal(error) if own or panic else True
+    return isinstance(error, KeyboardInterrupt) or _comes_of_a_signal(error)
 
 
 def _comes_of_a_signal(error: BaseException) -> bool:
