@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.managed_agent import functions
@@ -19,7 +20,7 @@ from smol_kernel.runs.named_answer import last_code, last_name, with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.script import Around, ScriptCell, script_cells
+from smol_kernel.runs.script import Around, ScriptCell, script_cells, sliced_cells
 from smol_magic.invented import note, taken
 
 if TYPE_CHECKING:
@@ -89,30 +90,46 @@ class CellProof:
         cells = with_needs(cells, told, self._variables)
         if proof is not None and cells:
             cells = replace(proof, cells=cells).told()
-        other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
-        if self._answer_name is not None and any(step.final for step in self._transcript.steps):
-            name = self._answer_name
-            cells = _without(cells, name) if other else with_answer_in(cells, name)
-        if proof is not None and self._options.prove_cell and proof.proved:
-            cells = with_check(cells, decode(transcript.answer), self._around.taken)
+        cells = self._ended(cells, self._around.taken, check=proof is not None and proof.proved)
         note(self._session.invented, cells, told)
-        self._session.invented.pop(self._answer_name or "", None)
         earlier = sum(step.is_earlier for step in proof.transcript.steps) if proof and proof.transcript else 0
         return [replace(cell, step=max(cell.step - earlier, 0)) for cell in cells]
 
+    def _ended(self, cells: list[ScriptCell], taken: Container[str], *, check: bool) -> list[ScriptCell]:
+        """With the answer in the variable that the user named, and, if the cell that checks it is wanted, with that."""
+        other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
+        name = self._answer_name
+        if name is not None and any(step.final for step in self._transcript.steps):
+            cells = _without(cells, name) if other else with_answer_in(cells, name)
+        if check and self._options.prove_cell:
+            cells = with_check(cells, decode(self._transcript.answer), taken)
+        return cells
+
     def _whole(self) -> list[ScriptCell]:
         """All that completed, sparing also what earlier runs were given."""
+        return script_cells(self._lent, self._around)
+
+    @cached_property
+    def _lent(self) -> Transcript:
+        """The run, with what it names of what earlier ones were given."""
         transcript, journal = copy(self._transcript), self._session.journal
         try:
             events = list(settled(journal.events(transcript.run)))
             transcript.inputs = beginning(lent([*runs_before(journal, events), events], self._variables)).inputs
         except SmolError:  # the journal failed when it ran: they are not known
             pass
-        return script_cells(transcript, self._around)
+        return transcript
 
-    @property
+    @cached_property
     def _around(self) -> Around:
-        return Around(taken(self._variables, self._session.invented, self._session.history), self._answer_name)
+        """The notebook when the run has ended. Cells as the run would have them in an empty one may have been run in
+        it: their names are not those of this kernel's runs alone, which may have been restarted."""
+        session, alone = self._session, Around(answer=self._answer_name)
+        invented = {name: set(sources) for name, sources in session.invented.items()}
+        for cells in (script_cells(self._lent, alone), sliced_cells(self._lent, alone)[0] or []):
+            for check in {False, self._options.prove_cell}:
+                note(invented, self._ended(cells, (), check=check), self._lent)
+        return Around(taken(self._variables, invented, session.history, session.answers), self._answer_name)
 
 
 def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:
