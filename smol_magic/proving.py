@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -12,8 +12,10 @@ from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.earlier import runs_before
+from smol_kernel.runs.joined import joined
 from smol_kernel.runs.lent import lent
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.named_answer import last_code, last_name, with_answer_in
@@ -25,7 +27,7 @@ from smol_magic.invented import note, taken
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
-    from smol_kernel.render.transcript import Transcript
+    from smol_kernel.events import Event
     from smol_magic.session import Session
 
 
@@ -110,25 +112,40 @@ class CellProof:
         return script_cells(self._lent, self._around)
 
     @cached_property
+    def _runs(self) -> list[list[Event]]:
+        """The runs that it goes on from and the run; none where the journal failed when it ran."""
+        journal = self._session.journal
+        try:
+            events = list(settled(journal.events(self._transcript.run)))
+            return [*runs_before(journal, events), events]
+        except SmolError:
+            return []
+
+    @cached_property
     def _lent(self) -> Transcript:
         """The run, with what it names of what earlier ones were given."""
-        transcript, journal = copy(self._transcript), self._session.journal
-        try:
-            events = list(settled(journal.events(transcript.run)))
-            transcript.inputs = beginning(lent([*runs_before(journal, events), events], self._variables)).inputs
-        except SmolError:  # the journal failed when it ran: they are not known
-            pass
+        transcript = copy(self._transcript)
+        if self._runs:
+            transcript.inputs = beginning(lent(self._runs, self._variables)).inputs
         return transcript
+
+    def _ways(self) -> Iterator[tuple[Transcript, list[ScriptCell]]]:
+        """The cells that the run may have in a notebook where no name is taken, each time with what they are of."""
+        alone = Around(answer=self._answer_name)
+        events = joined(self._runs, self._variables) if len(self._runs) > 1 else None
+        for transcript in (self._lent, *([Transcript.from_events(events)] if events else [])):
+            for cells in (script_cells(transcript, alone), sliced_cells(transcript, alone)[0] or []):
+                for check in {False, self._options.prove_cell}:
+                    yield transcript, self._ended(cells, (), check=check)
 
     @cached_property
     def _around(self) -> Around:
         """The notebook when the run has ended. Cells as the run would have them in an empty one may have been run in
         it: their names are not those of this kernel's runs alone, which may have been restarted."""
-        session, alone = self._session, Around(answer=self._answer_name)
+        session = self._session
         invented = {name: set(sources) for name, sources in session.invented.items()}
-        for cells in (script_cells(self._lent, alone), sliced_cells(self._lent, alone)[0] or []):
-            for check in {False, self._options.prove_cell}:
-                note(invented, self._ended(cells, (), check=check), self._lent)
+        for transcript, cells in self._ways():
+            note(invented, cells, transcript)
         return Around(taken(self._variables, invented, session.history, session.answers), self._answer_name)
 
 

@@ -703,6 +703,27 @@ def test_the_cells_have_the_same_names_again_after_a_restart(tmp_path, options, 
     assert given[0] == given[1] == given[2]
 
 
+def test_cells_of_a_conversation_have_the_same_names_again_after_a_restart(tmp_path):
+    kernel, given = NotebookKernel(tmp_path), []
+    work = [("--in d", "unused = 1\nd.append(3)\nfinal_answer(len(d))"), ("--continue", "final_answer(sum(d))")]
+    try:
+        kernel.run(SCRIPTS).must_be_ok()
+        for again in (False, True):
+            kernel.run("%config SmolMagic.prove = True\nd = [0.5, 2]").must_be_ok()
+            for number, (option, action) in enumerate(work):
+                for source in given[number] if again else ():
+                    kernel.run(source).must_be_ok()
+                model(kernel, action)
+                cell = kernel.start(f"%%agent --model m {option}\nwork", cell_id="c1")
+                given.append(code_of(written(cell, Page(kernel, cell))))
+            if not again:
+                restart(kernel)
+    finally:
+        kernel.close()
+    assert given[:2] == given[2:]
+    assert given[1] == ["from copy import deepcopy\nd_ = deepcopy(d)\nd_.append(3)", "sum(d_)"]
+
+
 @pytest.mark.parametrize(
     ("own", "are_run"),
     [
