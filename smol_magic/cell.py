@@ -207,6 +207,7 @@ class AgentCell:
         try:
             if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
                 self._shell.user_ns[self._answer_name] = decode(transcript.answer)
+                self._session.answers.add(self._answer_name)
         finally:  # what goes wrong with the one does not cost the other
             if self._leaves_account:
                 data, metadata = account(transcript)

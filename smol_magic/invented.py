@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.runs.names import bound_by
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
 
 Invented = dict[str, set[str]]
-"""Name → the sources of the cells that bind it."""
+"""Name → the sources of the cells that bind it, all without underscores at the ends of names."""
+_ENDS = re.compile(r"(?<=[^\W_])_+\b")
+"""What makes a name one that is free."""
 
 
 def note(invented: Invented, cells: Sequence[ScriptCell], transcript: Transcript) -> None:
@@ -24,19 +26,25 @@ def note(invented: Invented, cells: Sequence[ScriptCell], transcript: Transcript
     known = read_names(parts).every
     for cell in cells:
         for name in _bound(cell.source) - known if cell.kind == "code" else ():
-            invented.setdefault(name, set()).add(cell.source)
+            invented.setdefault(_ENDS.sub("", name), set()).add(_ENDS.sub("", cell.source))
 
 
-def taken(variables: Mapping[str, Any], invented: Invented, history: Sequence[str]) -> frozenset[str]:
-    """The names of the notebook that its cells bound, as far as they are no cells of ours; `history` are those that
-    were run. So the cells of the same work have the same names again."""
-    return frozenset(variables) - {name for name, sources in invented.items() if _is_ours(name, sources, history)}
+def taken(
+    variables: Mapping[str, Any], invented: Invented, history: Sequence[str], answers: Container[str]
+) -> frozenset[str]:
+    """The names of the notebook, but for those that cells of ours gave their values, and no cell of the user's since;
+    `history` are the cells that were run, `answers` the names that the user gave to answers. So the cells of the same
+    work have the same names again."""
+    found = {name: invented.get(_ENDS.sub("", name)) for name in variables if name not in answers}
+    return frozenset(variables) - {
+        name for name, sources in found.items() if sources and _is_ours(name, sources, history)
+    }
 
 
 def _is_ours(name: str, sources: Iterable[str], history: Sequence[str]) -> bool:
     word = re.compile(rf"\b{name}\b")
     last = next((cell for cell in reversed(history) if word.search(cell) and name in _bound(cell)), None)
-    return last is None or any(source in last for source in sources)
+    return last is not None and any(source in _ENDS.sub("", last) for source in sources)
 
 
 def _bound(cell: str) -> set[str]:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.agents.managed_agent import functions
 from smol_kernel.errors import SmolError
 from smol_kernel.events import settled
 from smol_kernel.executors.values import decode
+from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.check_cell import with_check
 from smol_kernel.runs.earlier import runs_before
+from smol_kernel.runs.joined import joined
 from smol_kernel.runs.lent import lent
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.named_answer import last_code, last_name, with_answer_in
 from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.prove import Prover
-from smol_kernel.runs.script import Around, ScriptCell, script_cells
+from smol_kernel.runs.script import Around, ScriptCell, script_cells, sliced_cells
 from smol_magic.invented import note, taken
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
-    from smol_kernel.render.transcript import Transcript
+    from smol_kernel.events import Event
     from smol_magic.session import Session
 
 
@@ -89,30 +92,61 @@ class CellProof:
         cells = with_needs(cells, told, self._variables)
         if proof is not None and cells:
             cells = replace(proof, cells=cells).told()
-        other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
-        if self._answer_name is not None and any(step.final for step in self._transcript.steps):
-            name = self._answer_name
-            cells = _without(cells, name) if other else with_answer_in(cells, name)
-        if proof is not None and self._options.prove_cell and proof.proved:
-            cells = with_check(cells, decode(transcript.answer), self._around.taken)
+        cells = self._ended(cells, self._around.taken, check=proof is not None and proof.proved)
         note(self._session.invented, cells, told)
-        self._session.invented.pop(self._answer_name or "", None)
         earlier = sum(step.is_earlier for step in proof.transcript.steps) if proof and proof.transcript else 0
         return [replace(cell, step=max(cell.step - earlier, 0)) for cell in cells]
 
+    def _ended(self, cells: list[ScriptCell], taken: Container[str], *, check: bool) -> list[ScriptCell]:
+        """With the answer in the variable that the user named, and, if the cell that checks it is wanted, with that."""
+        other = any(cell.as_fields for cell in cells)  # its value is no dict, as the answer is
+        name = self._answer_name
+        if name is not None and any(step.final for step in self._transcript.steps):
+            cells = _without(cells, name) if other else with_answer_in(cells, name)
+        if check and self._options.prove_cell:
+            cells = with_check(cells, decode(self._transcript.answer), taken)
+        return cells
+
     def _whole(self) -> list[ScriptCell]:
         """All that completed, sparing also what earlier runs were given."""
-        transcript, journal = copy(self._transcript), self._session.journal
-        try:
-            events = list(settled(journal.events(transcript.run)))
-            transcript.inputs = beginning(lent([*runs_before(journal, events), events], self._variables)).inputs
-        except SmolError:  # the journal failed when it ran: they are not known
-            pass
-        return script_cells(transcript, self._around)
+        return script_cells(self._lent, self._around)
 
-    @property
+    @cached_property
+    def _runs(self) -> list[list[Event]]:
+        """The runs that it goes on from and the run; none where the journal failed when it ran."""
+        journal = self._session.journal
+        try:
+            events = list(settled(journal.events(self._transcript.run)))
+            return [*runs_before(journal, events), events]
+        except SmolError:
+            return []
+
+    @cached_property
+    def _lent(self) -> Transcript:
+        """The run, with what it names of what earlier ones were given."""
+        transcript = copy(self._transcript)
+        if self._runs:
+            transcript.inputs = beginning(lent(self._runs, self._variables)).inputs
+        return transcript
+
+    def _ways(self) -> Iterator[tuple[Transcript, list[ScriptCell]]]:
+        """The cells that the run may have in a notebook where no name is taken, each time with what they are of."""
+        alone = Around(answer=self._answer_name)
+        events = joined(self._runs, self._variables) if len(self._runs) > 1 else None
+        for transcript in (self._lent, *([Transcript.from_events(events)] if events else [])):
+            for cells in (script_cells(transcript, alone), sliced_cells(transcript, alone)[0] or []):
+                for check in {False, self._options.prove_cell}:
+                    yield transcript, self._ended(cells, (), check=check)
+
+    @cached_property
     def _around(self) -> Around:
-        return Around(taken(self._variables, self._session.invented, self._session.history), self._answer_name)
+        """The notebook when the run has ended. Cells as the run would have them in an empty one may have been run in
+        it: their names are not those of this kernel's runs alone, which may have been restarted."""
+        session = self._session
+        invented = {name: set(sources) for name, sources in session.invented.items()}
+        for transcript, cells in self._ways():
+            note(invented, cells, transcript)
+        return Around(taken(self._variables, invented, session.history, session.answers), self._answer_name)
 
 
 def _without(cells: list[ScriptCell], name: str) -> list[ScriptCell]:

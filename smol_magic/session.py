@@ -53,7 +53,9 @@ class Session:
         self.offered: list[str] = []
         """The scripts that the cell that runs now has offered as one next cell."""
         self.invented: dict[str, set[str]] = {}
-        """Names that finished work binds for itself, and the sources of its cells that do."""
+        """Names that finished work binds for itself, and the sources of its cells that do, as `invented` has them."""
+        self.answers: set[str] = set()
+        """The variables that answers were put into."""
         self.taken_away: dict[str, str] = {}
         """Cells that the page took away although they had been sent to run: their ids, and when."""
         self._sent: set[str] = set()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from dataclasses import replace
 
 import pytest
 from noted_calls import noted
 from scripted_replies import code
 
-from smol_kernel.events import ActionFinished, ActionProposed
+from smol_kernel.events import ActionFinished, ActionProposed, RunStarted
 from smol_kernel.journal import Journal
+from smol_kernel.render.transcript import StepRecord
 from smol_kernel.runs.earlier import runs_before
 from smol_kernel.runs.joined import joined
+from smol_kernel.runs.lent import read_of
 from smol_kernel.runs.prove import Prover
+from smol_kernel.runs.script import part_of
 
 
 @pytest.fixture
@@ -199,6 +203,49 @@ def test_what_earlier_runs_were_given_is_in_the_notebook(conversation, actions, 
     assert (proof.state, proof.reason) == ("proved", "")
     assert sources(proof) == cells
     assert proof.transcript.inputs.keys() == {name for name in names if name in str(cells)}
+
+
+@pytest.mark.parametrize(
+    ("actions", "cells"),
+    [
+        (["df = 3\nfinal_answer(df + 1)"], ["df = 3\ndf + 1"]),
+        (["import math as df\nfinal_answer(df.floor(2.5))"], ["import math as df\ndf.floor(2.5)"]),
+        (
+            ["t = [0]\nfor df in range(3):\n    t.append(df)\nfinal_answer(sum(t))"],
+            ["t = [0]\nfor df in range(3):\n    t.append(df)\nsum(t)"],
+        ),
+        (["def f():\n    return df\nprint(1)\ndf = 4\nfinal_answer(f())"], ["def f():\n    return df\ndf = 4\nf()"]),
+        (["df = 3\ny = df + 1\nfinal_answer(y)", "final_answer(y * 2)"], ["df = 3\ny = df + 1", "y * 2"]),
+    ],
+    ids=["a value", "a module", "a loop", "in a function", "in an earlier run"],
+)
+def test_what_a_run_makes_itself_it_does_not_have_from_an_earlier_one(conversation, actions, cells):
+    actions = ["final_answer(len(df))", *actions]
+    given, variables = [{"df": [1, 2]}], {"df": threading.Lock()}
+    proof = conversation(*([each] for each in actions), given=given, inputs={}, variables=variables).prove()
+    assert (proof.proved, proof.reason, sources(proof)) == (True, "", cells)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "t = df\ndf = 3",
+        "if t:\n    df = 3\nt = df",
+        "for df in t:\n    pass\nt = df",
+        "def f():\n    return df\nt = f()\ndf = 3",
+        "t = eval('df')\ndf = 3",
+        "t = t.query('x > @df')\ndf = 3",
+        "try:\n    df = int(t)\nexcept ValueError:\n    pass\nprint(df)",
+        "df += 1",
+        "del df\ndf = 3",
+        "%run a.py\ndf = 3\nprint(df)",
+    ],
+)
+def test_what_a_run_may_read_before_it_binds_it_is_lent(action):
+    step = StepRecord(1, code=action, state="ok")
+    given = {"df": "int", "other": "int"}
+    start = RunStarted(run="r", task="", agent="", model="", isolation="", max_steps=3, system_prompt="", inputs=given)
+    assert read_of([start], [part for part in [part_of(step)] if part], None) == {"df"}
 
 
 @pytest.mark.parametrize(

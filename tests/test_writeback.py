@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from notebook_kernel import ROOT, Cell, NotebookKernel
 from test_cell import SCRIPTS, button_of, click, model
+from test_whose_runs import restart
 
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.script import ScriptCell
@@ -677,6 +678,77 @@ def test_a_name_of_the_cells_that_the_notebook_then_gives_a_value_is_the_noteboo
         proving.run("\n".join(work[-1])).must_be_ok()
     assert ["found__" in "".join(each) for each in work] == [False, True]
     assert proving.value("found_") == "mine"
+
+
+@pytest.mark.parametrize("options", ["", "-o r --prove-cell"])
+@pytest.mark.parametrize("prove", [True, False])
+def test_the_cells_have_the_same_names_again_after_a_restart(tmp_path, options, prove):
+    kernel = NotebookKernel(tmp_path)
+    setup = f"%config SmolMagic.prove = {prove}\nd = [0.5, 2]\nanswer = 'mine'"
+    try:
+        kernel.run(SCRIPTS).must_be_ok()
+        given = []
+        for _ in range(3):
+            kernel.run(setup).must_be_ok()
+            model(kernel, "print(d)\nd.append(3)\nfor i in d:\n    if i > 1:\n        final_answer([i, 0.5])")
+            cell = kernel.start(f"%%agent --model m --in d {options}\nwork", cell_id="c1")
+            given.append(code_of(written(cell, Page(kernel, cell))))
+            restart(kernel)
+            kernel.run(setup).must_be_ok()
+            for source in given[-1]:
+                kernel.run(source).must_be_ok()
+            assert kernel.value("answer") == "mine"
+    finally:
+        kernel.close()
+    assert given[0] == given[1] == given[2]
+
+
+def test_cells_of_a_conversation_have_the_same_names_again_after_a_restart(tmp_path):
+    kernel, given = NotebookKernel(tmp_path), []
+    work = [("--in d", "unused = 1\nd.append(3)\nfinal_answer(len(d))"), ("--continue", "final_answer(sum(d))")]
+    try:
+        kernel.run(SCRIPTS).must_be_ok()
+        for again in (False, True):
+            kernel.run("%config SmolMagic.prove = True\nd = [0.5, 2]").must_be_ok()
+            for number, (option, action) in enumerate(work):
+                for source in given[number] if again else ():
+                    kernel.run(source).must_be_ok()
+                model(kernel, action)
+                cell = kernel.start(f"%%agent --model m {option}\nwork", cell_id="c1")
+                given.append(code_of(written(cell, Page(kernel, cell))))
+            if not again:
+                restart(kernel)
+    finally:
+        kernel.close()
+    assert given[:2] == given[2:]
+    assert given[1] == ["from copy import deepcopy\nd_ = deepcopy(d)\nd_.append(3)", "sum(d_)"]
+
+
+@pytest.mark.parametrize(
+    ("own", "are_run"),
+    [
+        ("answer = 55", True),
+        ("from mine import *", False),
+        ("%run mine.py", False),
+        ("%%agent --model m --no-write -o answer\nother", True),
+        ("%%agent --model m --no-write -o answer\nother", False),
+    ],
+    ids=["a cell", "import *", "%run", "-o after cells", "-o"],
+)
+def test_what_the_notebook_itself_gave_a_value_is_no_name_of_the_cells(proving, own, are_run):
+    proving.run("open('mine.py', 'w').write('answer = 55')").must_be_ok()
+    loop, work = "for i in [1, 2]:\n    if i == 2:\n        final_answer(i)", []
+    for before in ("pass", own):
+        model(proving, "final_answer(55)")
+        proving.run(before).must_be_ok()
+        model(proving, loop)
+        cell = proving.start("%%agent --model m\nwork", cell_id="c1")
+        work.append(code_of(written(cell, Page(proving, cell))))
+        for source in work[-1] if are_run else ():
+            proving.run(source).must_be_ok()
+    assert proving.value("answer") == 55
+    assert "answer_ =" in work[1][0]
+    proving.run("del answer\nget_ipython().smol_session.answers.clear()").must_be_ok()
 
 
 def test_a_variable_that_was_handed_in_and_is_gone_is_named(proving):

@@ -22,7 +22,7 @@ from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.changes import changed_inputs
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
-from smol_kernel.runs.lent import given_in, named_in
+from smol_kernel.runs.lent import given_in, read_of
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.names import bound_by
 from smol_kernel.runs.script import TABLES, Part, part_of, parts_of, types_of
@@ -46,7 +46,7 @@ class _Earlier:
     def events(self, needed: set[int], events: Iterable[Event], run: str, step: int) -> Iterator[Event]:
         """Its record as that of another `run` and `step`, its code cut to the statements that are needed."""
         part, old = self.part, self.part.step.number
-        kept = [each for number, each in zip(self.numbers, part.kept, strict=True) if number in needed]
+        kept = self.cut(needed).kept
         before = part.kept[: part.kept.index(kept[-1]) + 1]
         end = part.source.end_of(kept[-1])
         code = part.source.edited(removals(part.source, kept, before), end).strip("\n")
@@ -65,10 +65,10 @@ class _Earlier:
             if isinstance(event, RunStarted) and event.call in calls:  # so it is known that an agent was called
                 yield replace(event, parent=run)
 
-    def names(self, needed: set[int]) -> set[str]:
-        """The names in what is needed of it."""
-        kept = [each for number, each in zip(self.numbers, self.part.kept, strict=True) if number in needed]
-        return {node.id for each in kept for node in ast.walk(each) if isinstance(node, ast.Name)}
+    def cut(self, needed: set[int]) -> Part:
+        """The part with what is needed of it."""
+        numbered = zip(self.numbers, self.part.kept, strict=True)
+        return replace(self.part, kept=[each for number, each in numbered if number in needed])
 
 
 def joined(runs: Sequence[Sequence[Event]], there: Container[str] | None = None) -> list[Event] | None:
@@ -111,9 +111,8 @@ def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]], there: Container
     if flow.free or not used or needed & never or _seconds(used, told) > LONGEST:
         return None
     begun = beginning(events)
-    read = named_in(latest).union(*(each.names(needed) for each in used))
-    names = {*own.inputs, *(name for name in read if there is None or name in there)}
     starts = [beginning(run) for _, run in runs]
+    names = {*own.inputs, *read_of(starts, [*(each.cut(needed) for each in used), *latest], there)}
     given = {name: way for start in starts for name, way in (start.origin.get("given") or {}).items()}
     origin = begun.origin | ({"given": given} if given else {})
     found: list[Event] = [replace(given_in(starts, names), tools=tools, origin=origin)]

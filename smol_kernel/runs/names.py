@@ -39,6 +39,8 @@ class Names(ast.NodeVisitor):
         """All identifiers met; a name outside is free."""
         self.spans: dict[str, list[tuple[int, Edit]]] = {}
         """Global name → its places, as the number of the part and an edit whose text has `{}` for the new name."""
+        self.queried: set[str] = set()
+        """Global names that stand in strings as `df.query("a > @name")` reads them."""
         self._unplaced: set[str] = set()
         self._in_strings: set[str] = set()
         self._knows_sql = self._asks_sql = self._reads_strings = False
@@ -224,6 +226,7 @@ class Names(ast.NodeVisitor):
             self.every.add(name)
             if visible(self._scopes, name) is not self._module:
                 continue
+            self.queried.add(name)
             found = list(re.compile(_QUERIED.format(name)).finditer(self._source.text, start, end))
             if len(found) < names.count(name):  # written with escapes or in pieces
                 self._unplaced.add(name)
