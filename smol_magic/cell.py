@@ -109,17 +109,19 @@ class AgentCell:
         self._answer_name = namespace.answer_name(options.output, self._inputs, variables)
         self._proof = CellProof(self._session, self._transcript, options, self._inputs, self._answer_name, variables)
         offered = magics.tell_unseen()
-        if options.continued and self._session.is_empty and not self._in_agent_kernel:  # there each task goes on
-            magics.tell_anew(offered)
+        anew = options.continued and self._session.is_empty and not self._in_agent_kernel  # there each task goes on
         try:
             model = self._session.model_for(options, variables)
             _refuse_unknown_demo(model, self._task)
             own, mcp = namespace.tools(variables), self._session.mcp_tools(options.mcp)
             self._agent = self._session.agent_for(options, model, [*own, *mcp], agents)
-            self._taken_over = self._session.agent is self._agent
             namespace.check_no_tools(self._inputs, self._agent)
         except SmolError as error:
             raise CellError(str(error)) from None
+        if anew:
+            magics.tell_anew(offered)
+        if options.continued:
+            self._take_over()
         self._given = namespace.given(options, self._agent, own, mcp, agents, variables)
         asked = options.prove_cell
         self._view = make_view(self._shell, magics.view, self._transcript, self.stop, self._has_child, asked=asked)
@@ -167,6 +169,10 @@ class AgentCell:
             if self._stopping and isinstance(event, RunStarted):
                 self._agent.interrupt()  # a stop that came before the run began is forgotten when it begins
 
+    def _take_over(self) -> None:
+        self._taken_over = True
+        self._session.begin(self._agent, self._options)
+
     def _events(self) -> Iterator[Event]:
         """The run is a new conversation of the notebook once it can begin: until then that is as it was."""
         events = self._agent.run_events(
@@ -180,10 +186,10 @@ class AgentCell:
         )
         try:
             for event in events:
-                refused = isinstance(event, RunFinished) and event.state == "error"
-                if not (self._taken_over or refused or isinstance(event, RunStarted | InputsDigested)):
-                    self._taken_over = True
-                    self._session.begin(self._agent, self._options)
+                ended = isinstance(event, RunFinished) and event.state in ("error", "interrupted")
+                unasked = isinstance(event, RunStarted | InputsDigested) or (ended and not self._agent.life.sent)
+                if not (self._taken_over or unasked):
+                    self._take_over()
                 yield event
         finally:
             if not self._taken_over and (executor := getattr(self._agent, "python_executor", None)) is not None:
@@ -202,7 +208,9 @@ class AgentCell:
         if self._goes_on:
             self._view.say(self._goes_on)
         if transcript.run:
-            self._session.last, self._session.last_answer_name = transcript, self._answer_name
+            last = self._session.last
+            if self._taken_over or last is None or not last.steps:  # one that did not begin takes no other's place
+                self._session.last, self._session.last_answer_name = transcript, self._answer_name
             transcript.how_to_save = SAVE_FILES
         try:
             if self._answer_name and transcript.answered and transcript.state in ("success", *AT_LIMIT):
@@ -306,7 +314,7 @@ class AgentCell:
         state, answered = self._transcript.state, self._transcript.answered
         if isinstance(failure, KeyboardInterrupt) or state == "interrupted":
             how = "The next cell" if self._in_agent_kernel else "%%agent --continue"
-            raise Stopped(f"The agent was stopped. {how} goes on from here.")
+            raise Stopped("The agent was stopped." + f" {how} goes on from here." * self._taken_over)
         if isinstance(failure, BoxUnavailableError) and self._taken_over:
             self._session.drop_executor()
         if failure is not None and not isinstance(failure, SmolError):

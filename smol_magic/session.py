@@ -164,8 +164,8 @@ class Session:
     def agent_for(
         self, options: RunOptions, model: Model, tools: Sequence[Tool], agents: Sequence[Any] = ()
     ) -> MultiStepAgent:
-        """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child;
-        else it is that of the conversation from now on only if there is none yet, and with `begin` if there is.
+        """The agent for the next run. It goes on where the last one is if the conversation is continued, in its child.
+        It is that of the conversation from now on only with `begin`.
 
         Raises SmolError where the options do not serve: a child that runs keeps the box it was started in.
         """
@@ -195,14 +195,12 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
-        if options.continued or self.is_empty:
-            self.begin(fresh, options)
         return fresh
 
     @property
     def is_empty(self) -> bool:
         """Whether there is neither a conversation nor a child."""
-        return self.agent is None and self._executor is None
+        return self.agent is None and not getattr(self._executor, "started", False)
 
     def begin(self, agent: MultiStepAgent, options: RunOptions) -> None:
         """Have `agent`, which was made for these options, be that of the conversation; the one before ends, unless it

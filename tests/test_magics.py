@@ -179,6 +179,83 @@ def test_a_cell_that_is_refused_before_the_model_is_asked_leaves_the_conversatio
     assert ("keep it" in str(model.requests[-1])) is (by == "agent") and "look" not in str(model.requests[-1])
 
 
+class Stops:
+    """Stops the agent while it crosses."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def __reduce__(self):
+        self._session.stop_running()
+        return int, (3,)
+
+
+@pytest.fixture
+def not_begun(shell):
+    """Variables of the shell with which no run begins."""
+
+    @tool
+    def price() -> int:
+        """Gives it."""
+        return 1
+
+    inputs = {"bad": threading.Lock(), "stops": Stops(shell.smol_session)}
+    shell.user_ns |= {name: pd.DataFrame({"o": [value]}) for name, value in inputs.items()}
+    shell.user_ns |= {"price": 3, "p": price}
+
+
+@pytest.mark.usefixtures("not_begun")
+@pytest.mark.parametrize(("line", "says"), [("--in bad", "neither cross"), ("--in stops", "agent was stopped.")])
+def test_a_run_that_did_not_begin_is_not_the_last_one_of_a_conversation(shell, capsys, line, says):
+    replies = ("<code>\nkept = 41\nopen('made.txt', 'w').write('mine')\n</code>", "best")
+    shell.user_ns["m"] = ScriptedModel([*replies, "<code>\nfinal_answer(kept)\n</code>"])
+    assert error_of(shell, "%%agent --model m --max-steps 1 -o answer\nkeep it") is None
+    first = shell.smol_session.last.run
+    ended = str(error_of(shell, f"%%agent --model m {line} -o other\nlook"))
+    assert says in ended and "goes on" not in ended
+    capsys.readouterr()
+    for cell in ("%agent", "%agent files", "%agent resume --max-steps 2"):
+        assert error_of(shell, cell) is None
+    told = capsys.readouterr().out
+    assert f"last run: {first}" in told and "made.txt" in told
+    assert shell.smol_session.last.run == first
+    assert shell.user_ns["answer"] == 41 and "other" not in shell.user_ns
+
+
+@pytest.mark.parametrize("options", ["", "--plan 1"])
+def test_a_run_whose_model_failed_is_the_last_one(shell, options):
+    def fails(messages):
+        raise RuntimeError("no route")
+
+    shell.user_ns |= {"m": ScriptedModel([ADDS]), "unreachable": ScriptedModel([fails])}
+    assert error_of(shell, "%%agent --model m\nadd") is None
+    assert "no route" in str(error_of(shell, f"%%agent --model unreachable {options}\nadd once more"))
+    assert shell.smol_session.last.task == "add once more"
+    assert shell.smol_session.agent.run_id == shell.smol_session.last.run
+
+
+@pytest.mark.usefixtures("not_begun")
+@pytest.mark.parametrize("line", ["--in bad", "--in stops", "--in price", "--continue --in price"])
+def test_where_the_first_cell_did_not_begin_there_is_no_conversation_to_go_on_with(shell, capsys, line):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    ended = error_of(shell, f"%%agent --model m {line}\nlook")
+    assert isinstance(ended, CellError | Stopped) and "goes on" not in str(ended)
+    run = shell.smol_session.last and shell.smol_session.last.run
+    assert [each.run for each in Journal().runs()] == [run] * ("price" not in line)
+    capsys.readouterr()
+    assert error_of(shell, "%%agent --continue --model m -o answer\nadd") is None
+    assert shell.user_ns["answer"] == 2
+    assert "there is no conversation here to go on with; a new one begins" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["", "--model m --in price"])
+@pytest.mark.usefixtures("not_begun")
+def test_a_new_conversation_is_told_of_only_where_one_begins(shell, capsys, line):
+    shell.user_ns["m"] = ScriptedModel([ADDS])
+    assert isinstance(error_of(shell, f"%%agent --continue {line}\nadd"), CellError)
+    assert "no conversation" not in capsys.readouterr().out
+
+
 def test_names_are_those_that_python_reads(shell):
     written, read = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
     shell.run_cell(f"{written} = 20")
