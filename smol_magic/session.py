@@ -84,7 +84,8 @@ class Session:
     @property
     def history(self) -> list[str]:
         """The cells that were run in this kernel, as they were typed."""
-        return list(self._shell.history_manager.input_hist_raw)
+        manager = getattr(self._shell, "history_manager", None)  # IPython may have none
+        return [] if manager is None else list(manager.input_hist_raw)
 
     @contextmanager
     def busy(self, doing: str) -> Generator[None]:
