@@ -148,14 +148,16 @@ class Bridge:
 
         Raises what ends the run in a plain call, such as KeyboardInterrupt, on whichever thread.
         """
+        submitted = self._here.has_job  # looked at first: the event of its call has come before it
         yield from self._gather()
         if self._pressed is not None:
             pressed, self._pressed = self._pressed, None
             raise pressed
         if self._stopped():
             self._here.close()
-        with self._asides.open():
-            self._here.serve()
+        if submitted:
+            with self._asides.open():
+                self._here.serve()
 
     def _gather(self) -> Iterator[Event]:
         with suppress(queue.Empty):

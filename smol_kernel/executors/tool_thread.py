@@ -70,6 +70,11 @@ class PollingToolThread(ToolThread):
             self._refuse_all()
         self._wake()
 
+    @property
+    def has_job(self) -> bool:
+        """Whether one waits."""
+        return not self._jobs.empty()
+
     def serve(self) -> None:
         """Do one job, if there is one. Raises what is no Exception, such as KeyboardInterrupt, or what a handler of the
         program's raised; all else is told."""
