@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smol_kernel.runs.names import bound_by
-from smol_kernel.runs.script import ScriptCell, part_of, read_names
+from smol_kernel.runs.script import ScriptCell, parts_of, read_names
 from smol_kernel.runs.source import TRANSPARENT, Source
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ _ENDS = re.compile(r"(?<=[^\W_])_+\b")
 
 def note(invented: Invented, cells: Sequence[ScriptCell], transcript: Transcript) -> None:
     """Take in what the cells bind, and nothing that the run did."""
-    parts = [part for step in transcript.steps if (part := part_of(step)) is not None]
-    known = read_names(parts).every
+    known = read_names(parts_of(transcript)).every
     for cell in cells:
         for name in _bound(cell.source) - known if cell.kind == "code" else ():
             invented.setdefault(_ENDS.sub("", name), set()).add(_ENDS.sub("", cell.source))
