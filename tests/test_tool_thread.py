@@ -4,6 +4,7 @@ connection of that thread, and real interrupts."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import queue
@@ -14,8 +15,8 @@ import threading
 import pytest
 
 from smol_kernel import ChatMessage, CodeAgent, ScriptedModel, ToolCallingAgent, tool
-from smol_kernel.events import ActionFinished, RunFinished, RunStarted, ToolCalled, ToolReturned
-from smol_kernel.executors.tool_thread import PollingToolThread, ToolThread, on_tool_thread, tools_on
+from smol_kernel.events import ActionFinished, RunFinished, RunStarted, ToolCalled, ToolProgress, ToolReturned, emit
+from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread, on_tool_thread, tool_thread, tools_on
 from smol_kernel.memory.steps import ActionStep
 
 
@@ -357,3 +358,64 @@ def test_every_run_has_its_beginning_and_end(made, query):
     assert runs == [event.run for event in events if isinstance(event, RunFinished)][::-1]
     [called] = [event for event in events if isinstance(event, ToolCalled) and event.tool == "query"]
     assert called.run == runs[1]
+
+
+def submits_a_plain_call(name, told, made, done):
+    """Does what an agent that is called does: tells of its plain call, then has the tool thread make it."""
+    emit(ToolProgress(tool="work", text=name, run="of another"))
+    at_once = lambda: made.append((name, name in told))  # noqa: E731
+    tool_thread().submit(Job(at_once, lambda *came: done.set()))
+
+
+def test_a_plain_call_is_told_first_that_comes_while_progress_is_handed_on(made):
+    handed_on, submitted, done = threading.Event(), threading.Event(), threading.Event()
+    told, order = [], []
+
+    @tool(threaded=True)
+    def work() -> None:
+        """Works on."""
+        emit(ToolProgress(tool="work", text="one"))
+        emit(ToolProgress(tool="work", text="two"))  # is held for a moment: so many would be a flood
+        handed_on.wait(60)
+        submits_a_plain_call("plain", told, order, done)
+        submitted.set()
+        done.wait(60)
+
+    for event in made(CodeAgent, code("work()\nfinal_answer(1)"), tools=[work]).events("go"):
+        if isinstance(event, ToolProgress):
+            told.append(event.text)
+        if told[-1:] == ["two"]:
+            handed_on.set()
+            submitted.wait(60)
+    assert order == [("plain", True)]
+
+
+def test_each_plain_call_beside_structured_calls_is_told_before_it_is_made(made):
+    names = ["one", "two", "three"]
+    may, submitted, done = ({name: threading.Event() for name in names} for _ in range(3))
+    told, order = [], []
+
+    @tool(threaded=True)
+    def work(name: str) -> None:
+        """Works on.
+
+        Args:
+            name: Of the call.
+        """
+        may[name].wait(60)
+        submits_a_plain_call(name, told, order, done[name])
+        submitted[name].set()
+        done[name].wait(60)
+
+    replies = calls(*(("work", {"name": name}) for name in names)), calls(("final_answer", {"answer": 1}))
+    agent = made(ToolCallingAgent, *replies, tools=[work])
+    may["one"].set()
+    for event in agent.events("go"):
+        if isinstance(event, ToolProgress):
+            told.append(event.text)
+            following = dict(itertools.pairwise(names)).get(event.text)
+            if following:
+                submitted[event.text].wait(60)
+                may[following].set()
+                submitted[following].wait(60)
+    assert order == [(name, True) for name in names]

@@ -158,6 +158,8 @@ class Bridge:
         if submitted:
             with self._asides.open():
                 self._here.serve()
+            if self._here.has_job:
+                self._client.wake()  # several may have been submitted since the last look
 
     def _gather(self) -> Iterator[Event]:
         with suppress(queue.Empty):

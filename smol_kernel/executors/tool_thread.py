@@ -57,7 +57,7 @@ class ToolThread(ABC):
 
 
 class PollingToolThread(ToolThread):
-    """The thread of an action, which looks for jobs between other news; `wake` makes it look."""
+    """The thread of an action, which looks for jobs between other news; `wake`, called for each, makes it look."""
 
     def __init__(self, wake: Callable[[], object], ask_person: AskPerson | None = None) -> None:
         self._wake, self.ask_person = wake, ask_person
@@ -91,8 +91,6 @@ class PollingToolThread(ToolThread):
                 raise
         finally:
             job.tell()
-            if not self._jobs.empty():
-                self._wake()
 
     def close(self) -> None:
         """Refuse what is left, and what is still to come."""
