@@ -45,7 +45,7 @@ def main() -> None:
     host.add_smolagents(parser)
     options = parser.parse_args()
     budgeted = (row for row in rows(options.quick, options.smolagents) if row.most or "tokens" in row.what)
-    show(budgeted)
+    show(budgeted, options.quick)
 
 
 if __name__ == "__main__":

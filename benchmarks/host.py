@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the many agents, as PNG")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        show(rows(options.quick, options.smolagents, Path(folder), options.plot))
+        show(rows(options.quick, options.smolagents, Path(folder), options.plot), options.quick)
 
 
 def rows(quick: bool, python: str | None, folder: Path, file: Path | None) -> Iterator[Row]:

@@ -25,7 +25,7 @@ LINES = 15
 """Functions of a profile that are shown."""
 
 
-def start_of_a_child(count: int = 15) -> str:
+def start_of_a_child(quick: bool) -> str:
     """The milliseconds after which each stage of a forked child's start was over, as its host sees it: of one that was
     forked ahead, and of one that was not."""
     zygote.expect()
@@ -33,6 +33,7 @@ def start_of_a_child(count: int = 15) -> str:
     first("pass")
     first.cleanup()
     zygote.wait(60)
+    count = 1 if quick else 15
     return "\n\n".join([_starts(count, "forked ahead"), _starts(count, "forked when asked for")])
 
 
@@ -94,13 +95,14 @@ def _told(message: tuple[dict[str, Any], list[int]]) -> str | None:
     return "its box is built" if "ready" in words else None
 
 
-def processes(count: int = 30) -> str:
+def processes(quick: bool) -> str:
     """What each process of a box costs, of many started at once: processor time, and memory shared in parts (PSS)."""
     zygote.expect()
     first = KernelExecutor()
     first("pass")
     zygote.wait(60)
     time.sleep(3)  # it imports more while nobody asks
+    count = 4 if quick else 30
     host, executors = psutil.Process(), [KernelExecutor() for _ in range(count)]
     others = {each.pid: _ran(each) for each in host.children()}
     begun = time.process_time()
@@ -141,7 +143,7 @@ def _mean(numbers: list[float] | None) -> str:
     return f"{statistics.mean(numbers):.1f}" if numbers else ""
 
 
-def one_that_waited() -> str:
+def one_that_waited(_quick: bool) -> str:
     """The functions of the host that take most of the time in which it is handed over and does its first action."""
     STANDBY.keep(1)
     try:
@@ -157,41 +159,43 @@ def one_that_waited() -> str:
         STANDBY.close()
 
 
-def calls_of_tools() -> str:
-    """The functions of the host that take most of the time of 500 tool calls."""
+def calls_of_tools(quick: bool) -> str:
+    """The functions of the host that take most of the time of 500 tool calls, or 50."""
     from run import TIMED_CALLS, our_child, same
 
     with our_child(same) as executor:
-        return _functions(lambda: executor(TIMED_CALLS.format(count=500, call="same(1)")))
+        return _functions(lambda: executor(TIMED_CALLS.format(count=50 if quick else 500, call="same(1)")))
 
 
-def steps() -> str:
-    """The functions of the host that take most of the time of 200 steps."""
+def steps(quick: bool) -> str:
+    """The functions of the host that take most of the time of 200 steps, or 20."""
     from scripted import code
 
-    replies = [code(f"x = {number}\nprint(x)") for number in range(200)] + [code("final_answer(x)")]
+    replies = [code(f"x = {number}\nprint(x)") for number in range(20 if quick else 200)] + [code("final_answer(x)")]
     model = ScriptedModel(replies)
     with CodeAgent(tools=[], model=model, max_steps=201, verbosity_level=LogLevel.OFF) as agent:
         return _functions(lambda: agent.run("Go."))
 
 
-def late_steps() -> str:
-    """What grows with the number of steps: the functions of the host that take longer in the last 50 of 200."""
+def late_steps(quick: bool) -> str:
+    """What grows with the number of steps: the functions of the host that take longer in the last 50 of 200, or 5 of
+    20."""
     from scripted import code
 
-    replies = [code(f"x = {number}\nprint(x)") for number in range(200)] + [code("final_answer(x)")]
-    profiles = {step: cProfile.Profile() for step in (5, 150)}
-    with CodeAgent(tools=[], model=ScriptedModel(replies), max_steps=201, verbosity_level=LogLevel.OFF) as agent:
+    count, few = (20, 5) if quick else (200, 50)
+    replies = [code(f"x = {number}\nprint(x)") for number in range(count)] + [code("final_answer(x)")]
+    profiles = {step: cProfile.Profile() for step in (5, count - few)}
+    with CodeAgent(tools=[], model=ScriptedModel(replies), max_steps=count + 1, verbosity_level=LogLevel.OFF) as agent:
         profile = None
         for event in agent.events("Go."):
-            if isinstance(event, StepFinished) and profile and event.step in (55, 200):
+            if isinstance(event, StepFinished) and profile and event.step in (5 + few, count):
                 profile.disable()
             if isinstance(event, StepFinished) and event.step in profiles:
                 profile = profiles[event.step]
                 profile.enable()
     early, late = ({key: row[2] for key, row in _rows(profile).items()} for profile in profiles.values())
     grown = sorted(((late[key] - early.get(key, 0.0), key) for key in late), reverse=True)[:6]
-    lines = [f"| {name} | {more / 50 * 1000:+.2f} |" for more, (_, _, name) in grown]
+    lines = [f"| {name} | {more / few * 1000:+.2f} |" for more, (_, _, name) in grown]
     return "\n".join(["| function of the host, by its own time | ms of a step, late less early |", "|---|---|", *lines])
 
 
@@ -199,7 +203,7 @@ def _rows(profile: cProfile.Profile) -> dict[tuple[str, int, str], tuple[int, in
     return vars(pstats.Stats(profile))["stats"]
 
 
-def computation() -> str:
+def computation(_quick: bool) -> str:
     """How long Python itself takes for it, without a notebook or an agent."""
     from side_by_side import ADDITIONS
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 class Row:
     """One line. `ours` and `stock` are in milliseconds if nothing else is said; `stock` is None where there is nothing
     to compare with. `most` is the budget: the largest ratio, or the largest number where there is none. `profile`
-    shows where the time goes."""
+    shows where the time goes, of few repetitions if it is given True."""
 
     what: str
     ours: float
     stock: float | None
     method: str
     most: float | None = None
-    profile: Callable[[], str] | None = None
+    profile: Callable[[bool], str] | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -37,7 +37,7 @@ class Row:
         return f"| {self.what} | {self.ours:.2f} | {stock} | {ratio} | {budget} | {self.method} |"
 
 
-def show(rows: Iterable[Row], profiles: bool = True) -> None:
+def show(rows: Iterable[Row], quick: bool) -> None:
     """Print a table as the rows come, then the profile of each that has missed its budget."""
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; times in ms, medians\n")
     print("| what | ours | stock | ratio | budget | method |\n|---|---|---|---|---|---|")
@@ -46,6 +46,6 @@ def show(rows: Iterable[Row], profiles: bool = True) -> None:
         print(row.text(), flush=True)
         if row.missed and row.profile and row.profile not in [each.profile for each in missed]:
             missed.append(row)
-    for row in missed if profiles else ():
+    for row in missed:
         if row.profile:
-            print(f"\n## Where the time goes: {row.what}\n\n{row.profile().rstrip()}", flush=True)
+            print(f"\n## Where the time goes: {row.what}\n\n{row.profile(quick).rstrip()}", flush=True)

@@ -222,7 +222,8 @@ def fresh_process(before: str, statement: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, not how fast it is")
-    show(rows(parser.parse_args().quick))
+    quick = parser.parse_args().quick
+    show(rows(quick), quick)
 
 
 def rows(quick: bool) -> Iterator[Row]:

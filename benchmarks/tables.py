@@ -61,7 +61,7 @@ def numbers(size: int, rounds: int) -> Iterator[Row]:
     yield Row("used there for the first time", statistics.median(used), stock, "an action: `t.iloc[0, 0] = 1; t.sum()`")
 
 
-def memory(size: int) -> str:
+def memory(size: int, _quick: bool) -> str:
     """What the system takes for the memory alone, three times each: shared memory that is written, and copies."""
     data = np.ones(size // 8)
 
@@ -100,7 +100,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20 MB: shows that it works, not how fast it is")
-    show(rows(parser.parse_args().quick))
+    quick = parser.parse_args().quick
+    show(rows(quick), quick)
 
 
 def rows(quick: bool) -> Iterator[Row]:
