@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import importlib
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -76,6 +77,12 @@ def raised_by(those: list[Handler], error: BaseException) -> bool:
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return any(handler.ran_in(frame) for frame in frames for handler in due)
+
+
+def failures(those: list[Handler]) -> tuple[type[Exception], ...]:
+    """For an `except`: any Exception, save one that came from one of `those`, which is the program's."""
+    error = sys.exc_info()[1]
+    return () if error is not None and raised_by(those, error) else (Exception,)
 
 
 def _in_python(number: int, handler: Any) -> Handler | None:

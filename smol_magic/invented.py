@@ -19,6 +19,15 @@ Invented = dict[str, set[str]]
 _ENDS = re.compile(r"(?<=[^\W_])_+\b")
 """What makes a name one that is free."""
 
+_WANTED = frozenset(["answer", "answered", "expected", "rows"])
+"""Names that `script` and `check_cell` make free ones of, beside those of inputs with a `_` behind them."""
+
+
+def any_invented(names: Iterable[str], inputs: Iterable[str]) -> bool:
+    """Whether any of `names` may be one that cells of a run with these inputs bind for themselves."""
+    spared = {_ENDS.sub("", name) for name in inputs}
+    return any(bare in _WANTED or (bare != name and bare in spared) for name in names for bare in [_ENDS.sub("", name)])
+
 
 def note(invented: Invented, cells: Sequence[ScriptCell], transcript: Transcript) -> None:
     """Take in what the cells bind, and nothing that the run did."""

@@ -23,7 +23,7 @@ from smol_kernel.runs.needs import with_needs
 from smol_kernel.runs.proof import Proof
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.script import Around, ScriptCell, script_cells, sliced_cells
-from smol_magic.invented import note, taken
+from smol_magic.invented import any_invented, note, taken
 
 if TYPE_CHECKING:
     from smol_kernel.config import RunOptions
@@ -144,8 +144,10 @@ class CellProof:
         it: their names are not those of this kernel's runs alone, which may have been restarted."""
         session = self._session
         invented = {name: set(sources) for name, sources in session.invented.items()}
-        for transcript, cells in self._ways():
-            note(invented, cells, transcript)
+        inputs = {name for run in self._runs for name in beginning(run).inputs}
+        if any_invented(set(self._variables).difference(session.answers), {*self._transcript.inputs, *inputs}):
+            for transcript, cells in self._ways():
+                note(invented, cells, transcript)
         return Around(taken(self._variables, invented, session.history, session.answers), self._answer_name)
 
 

@@ -11,11 +11,11 @@ import pytest
 from key_names import KEYS, ORDINARY
 
 from smol_kernel.executors.launchers import hidden
-from smol_kernel.executors.launchers.hidden import Watch, is_hidden, is_key, masked
+from smol_kernel.executors.launchers.hidden import Watch, is_hidden, is_key
 
 
 def told(folder, **options):
-    return {each.path: (each.kind, each.why) for each in masked(folder, **options)}
+    return {each.path: (each.kind, each.why) for each in Watch(folder, **options).masked()}
 
 
 def write(folder: Path, *names: str, text: str = "x") -> None:
@@ -113,7 +113,7 @@ def test_beyond_the_budget_folders_are_hidden_whole(tmp_path):
     all_of_it = {".env": ("file", "hidden"), "b/.env": ("file", "hidden")}
     assert told(tmp_path) == {**all_of_it, "b/way/.x": ("file", "hidden")}
     few = told(tmp_path, budget=5)
-    assert {each.path for each in masked(tmp_path, budget=5) if each.unseen} == {"a", "b"}
+    assert {each.path for each in Watch(tmp_path, budget=5).masked() if each.unseen} == {"a", "b"}
     assert few == {".env": ("file", "hidden"), "a": ("folder", "budget"), "b": ("folder", "budget")}
     kept = told(tmp_path, budget=5, skip=[str(tmp_path / "b/way")])
     assert kept == {**all_of_it, "a": ("folder", "budget")}
@@ -131,7 +131,7 @@ def test_names_that_are_no_text(tmp_path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb"):
             pass
-    found = {os.fsencode(each.path) for each in masked(tmp_path)}
+    found = {os.fsencode(each.path) for each in Watch(tmp_path).masked()}
     assert found == {b"\xff.pem", b".\xfe", b"a\nb.key", b"\xfd/x.key"}
 
 
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_read_is_hidden():
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-            os.write(write_end, repr(masked(folder)).encode())
+            os.write(write_end, repr(Watch(folder).masked()).encode())
             os._exit(0)
         os.close(write_end)
         with open(read_end) as told:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from smol_kernel.events.base import Event
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 
 _listener: ContextVar[Callable[[Event], object] | None] = ContextVar("smol_listener", default=None)
 _call: ContextVar[str | None] = ContextVar("smol_call", default=None)
@@ -62,9 +62,7 @@ def watched(events: Iterable[Event], reader: Callable[[Event], object]) -> Itera
                 handlers = program_handlers()
                 try:
                     reader(event)
-                except Exception as error:  # boundary: a reader of events
-                    if raised_by(handlers, error):
-                        raise
+                except failures(handlers) as error:  # boundary: a reader of events
                     broken = True
                     warnings.warn(f"{reader!r} cannot show this run any more: {error!r}", RuntimeWarning, stacklevel=2)
             yield event

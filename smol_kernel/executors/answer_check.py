@@ -9,7 +9,7 @@ from smol_kernel.events import Checked
 from smol_kernel.executors.coroutines import wait
 from smol_kernel.memory.monitoring import called_with
 from smol_kernel.memory.steps import AgentMemory
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 
 
 def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any) -> Checked:
@@ -24,8 +24,6 @@ def look(check: Callable[..., Any], answer: Any, memory: AgentMemory, agent: Any
         told = called_with(check, answer, memory, agent=agent)
         told = wait(told, lambda _: None) if hasattr(told, "__await__") else told
         reason = told if isinstance(told, str) else "" if told is None or told else "it is not fulfilled"
-    except Exception as error:  # boundary: a user's own check
-        if raised_by(handlers, error):
-            raise
+    except failures(handlers) as error:  # boundary: a user's own check
         reason = str(error) or type(error).__name__
     return Checked(check=name, ok=not reason, reason=reason)

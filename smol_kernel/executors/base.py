@@ -14,7 +14,7 @@ from smol_kernel.events import ActionFinished, Checked, Event, FilesMade
 from smol_kernel.executors.observation import truncate
 from smol_kernel.executors.state import StateOf
 from smol_kernel.executors.values import NotPortable, decode, encode, remote
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 
 if TYPE_CHECKING:
     from smol_kernel.executors.made_files import MadeFiles
@@ -120,7 +120,7 @@ class PythonExecutor(ABC):
         try:
             done = self._guarded(code, seen)
         except BaseException as error:  # boundary: a user's own class may raise anything for a failed action
-            if error is seen.broke or not isinstance(error, Exception) or raised_by(handlers, error):
+            if error is seen.broke or not isinstance(error, failures(handlers)):
                 seen.broke = None
                 yield from seen.events
                 raise
@@ -188,9 +188,7 @@ class PythonExecutor(ABC):
             try:
                 value = self(expression).output
                 ok, reason = (True, "") if value else (False, f"is {value!r}")
-            except Exception as error:  # boundary: a check runs anything
-                if raised_by(handlers, error):
-                    raise
+            except failures(handlers) as error:  # boundary: a check runs anything
                 ok, reason = False, str(error)
             yield Checked(check=expression, ok=ok, reason=truncate(reason, 2_000))
 

@@ -9,7 +9,7 @@ from typing import Any
 from smol_kernel.events import Event, MemoryEdited, Notice
 from smol_kernel.executors.tool_thread import on_tool_thread
 from smol_kernel.memory.steps import AgentMemory, MemoryStep
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 
 
 def call_back(agent: Any, step: MemoryStep) -> Iterator[Event]:
@@ -21,9 +21,7 @@ def call_back(agent: Any, step: MemoryStep) -> Iterator[Event]:
     handlers = program_handlers()
     try:
         on_tool_thread(work) if own else work()
-    except Exception as error:  # boundary: a user's own callback
-        if raised_by(handlers, error):
-            raise
+    except failures(handlers) as error:  # boundary: a user's own callback
         yield Notice(text=f"A step callback failed: {type(error).__name__}: {error}")
     if not isinstance(agent.step_number, int):
         yield Notice(

@@ -42,7 +42,7 @@ from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.life import Life
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
 from smol_kernel.memory.steps import ToolCall, ToolOutput
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 from smol_kernel.tools.base import Tool, validate_tool_arguments
 from smol_kernel.tools.records import to_plain
 from smol_kernel.waits import LOOK
@@ -134,9 +134,7 @@ class ToolCalls:
         handlers = program_handlers()
         try:
             return result_of(tool(**arguments), lambda _: None)
-        except Exception as error:  # boundary: a tool can raise anything
-            if raised_by(handlers, error):
-                raise
+        except failures(handlers) as error:  # boundary: a tool can raise anything
             said = redacted(f"{name_of_error(error)}: {message(error)}")
             said = truncate(clean(said), self._longest)
             raise _ToolFailed(f"Tool {call.name!r} failed: {said}") from error

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from smol_kernel.executors.recorded import NotMadeError
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 from smol_kernel.waits import arrival
 
 AskPerson = Callable[[str, bool], str]
@@ -87,7 +87,7 @@ class PollingToolThread(ToolThread):
             job.run()
         except BaseException as error:  # boundary: whoever submitted it gets it
             job.error = error
-            if not isinstance(error, Exception) or raised_by(handlers, error):
+            if not isinstance(error, failures(handlers)):
                 raise
         finally:
             job.tell()

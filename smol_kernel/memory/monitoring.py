@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from smol_kernel.errors import ConfigError
 from smol_kernel.memory.usage import TokenUsage
-from smol_kernel.signals import program_handlers, raised_by
+from smol_kernel.signals import failures, program_handlers
 
 if TYPE_CHECKING:
     from smol_kernel.memory.steps import MemoryStep
@@ -288,9 +288,7 @@ class CallbackRegistry:
             for callback in list(self._callbacks.get(step_cls, ())):
                 try:
                     called_with(callback, memory_step, **kwargs)
-                except Exception as error:  # boundary: a user's own callback
-                    if raised_by(handlers, error):
-                        raise
+                except failures(handlers) as error:  # boundary: a user's own callback
                     failure = failure or [error]
         if failure:
             raise failure.pop()

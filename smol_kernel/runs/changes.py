@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 
-from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.flow import TABLES, Flow
 from smol_kernel.runs.names import bound_by
 from smol_kernel.runs.tokens import closure
 
@@ -23,21 +23,16 @@ _KNOWN = frozenset(_KNOWN_NAMES.split())
 """Types of which `known` has all methods that change a value."""
 
 
-def changed_inputs(
-    statements: Sequence[ast.stmt], types: Mapping[str, str], tools: Iterable[str], tables: Iterable[str]
-) -> set[str]:
+def changed_inputs(statements: Sequence[ast.stmt], types: Mapping[str, str], tools: Iterable[str]) -> set[str]:
     """The inputs whose value may be changed in place; all of them where that is too long or too deep to be followed.
-
-    `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
-    """
+    `types` are those of the inputs."""
     changeable = {name for name, kind in types.items() if kind not in _KEPT}
     if not changeable:
         return changeable
-    flat = set(tables)
-    flow = Flow(bound_by(statements), tools, types, [name for name, kind in types.items() if kind in flat])
+    flow = Flow(bound_by(statements), tools, types)
     flow.trusts = True
     values = dict(flow.frames[0].state.values)
-    flow.doubtful |= {token for name in changeable if types[name] not in flat | _KNOWN for token in values[name]}
+    flow.doubtful |= {token for name in changeable if types[name] not in _KNOWN.union(TABLES) for token in values[name]}
     try:
         for statement in statements:
             flow.read(statement)

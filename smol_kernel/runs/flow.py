@@ -7,7 +7,8 @@ It never runs anything. Where it cannot tell it errs towards a need; where code 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from smol_kernel.runs.definitions import Definitions
 from smol_kernel.runs.expressions import NOTHING, START
@@ -15,24 +16,26 @@ from smol_kernel.runs.known import SETTING, SILENT_IMPORTS
 from smol_kernel.runs.names import bindings, called
 from smol_kernel.runs.tokens import State, Token, Value, closure, items
 
+TABLES = ("DataFrame", "Series", "ndarray")
+"""Types whose values have a `copy` that shares nothing with them."""
 _SWALLOWING = frozenset(["suppress", "ExitStack", "raises"])
 
 
 class Flow(Definitions):
-    """Read statements with `read`, in order. `bound` are the global names that they bind anywhere."""
+    """Read statements with `read`, in order. `bound` are the global names that they bind anywhere, `inputs` the names
+    that have a value before, with their types."""
 
     def __init__(
         self,
         bound: Iterable[str],
         tools: Iterable[str] = (),
-        inputs: Iterable[str] = (),
-        tables: Iterable[str] = (),
+        inputs: Mapping[str, str] = MappingProxyType({}),
         texts: Iterable[str] = (),
     ) -> None:
         super().__init__(tools, {*bound, *inputs})
-        flat, cannot_be_changed = set(tables), set(texts)
-        for name in inputs:
-            token = Token(flat=name in flat, table=name in flat)
+        cannot_be_changed = set(texts)
+        for name, kind in inputs.items():
+            token = Token(flat=kind in TABLES, table=kind in TABLES)
             self.frames[0].state.bound[name] = frozenset([START])
             self.frames[0].state.values[name] = NOTHING if name in cannot_be_changed else frozenset([token])
 

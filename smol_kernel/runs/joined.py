@@ -25,7 +25,7 @@ from smol_kernel.runs.flow import Flow
 from smol_kernel.runs.lent import given_in, read_of
 from smol_kernel.runs.made_again import beginning
 from smol_kernel.runs.names import bound_by
-from smol_kernel.runs.script import TABLES, Part, part_of, parts_of, types_of
+from smol_kernel.runs.script import Part, part_of, parts_of, types_of
 from smol_kernel.runs.slice import all_needed, is_beyond, read_part, removals
 
 LONGEST = 60.0
@@ -96,8 +96,7 @@ def _joined(runs: Sequence[tuple[Transcript, Sequence[Event]]], there: Container
     if any(map(is_beyond, parts)) or _is_given_anew(runs, earlier, types, tools):
         return None
     bound = bound_by(statement for part in parts for statement in part.kept)
-    tables = [name for name, kind in types.items() if kind in TABLES]
-    flow = Flow(bound, {*tools, "input", "getpass"} - {"final_answer"}, types, tables)
+    flow = Flow(bound, {*tools, "input", "getpass"} - {"final_answer"}, types)
     for each in earlier:
         each.numbers = read_part(flow, each.part)
     world = flow.world
@@ -154,7 +153,7 @@ def _is_given_anew(
     done: list[ast.stmt] = []
     for transcript, _ in runs:
         given = {*transcript.inputs} if done else set[str]()
-        if given and given & (bound_by(done) | changed_inputs(done, types, tools, TABLES)):
+        if given and given & (bound_by(done) | changed_inputs(done, types, tools)):
             return True
         done += [node for each in earlier if each.run == transcript.run for node in each.part.kept]
     return False

@@ -41,7 +41,7 @@ def _only_bound(names: Sequence[str], bound: set[str], parts: Sequence[Part]) ->
     """Those of `names` whose value from before the parts is read nowhere in them."""
     if any(map(is_beyond, parts)):
         return set()
-    flow = Flow(bound, inputs=names)
+    flow = Flow(bound, inputs=dict.fromkeys(names, ""))
     marks = {name: -number for number, name in enumerate(names, start=1)}  # numbers of no statement
     flow.frames[0].state.bound.update({name: frozenset([mark]) for name, mark in marks.items()})
     try:

@@ -18,6 +18,7 @@ from smol_kernel.render.plain import fixed
 from smol_kernel.render.transcript import StepRecord, Transcript
 from smol_kernel.runs.answer import answer_edits, defined, ended_by_answer, is_final_answer
 from smol_kernel.runs.changes import changed_inputs
+from smol_kernel.runs.flow import TABLES
 from smol_kernel.runs.halfway import halfway_statements
 from smol_kernel.runs.names import LAST_VALUES, Names
 from smol_kernel.runs.slice import removals, sliced
@@ -32,8 +33,6 @@ _SHOWING = frozenset({"print", "display", "show"})
 """Functions whose calls stand in a cell for what they show, not for their value."""
 _QUIET = frozenset(["append", "clear", "extend", "insert", "remove", "reverse", "shuffle", "sort", "update"])
 """Functions that give None."""
-TABLES = ("DataFrame", "Series", "ndarray")
-"""Types whose values have a `copy` that shares nothing with them."""
 _COPY_METHOD = re.compile(r"DataFrame \d+ x \d+|Series of [\d,]+ items, |ndarray ")
 """Begins the summary of what has a `copy` that shares nothing with it: tables of pandas, and no others."""
 
@@ -114,7 +113,7 @@ def _cells(parts: list[Part], transcript: Transcript, around: Around, slice: boo
         settle_end(part, names, addresses=True, answer=around.answer)
     types = types_of(transcript.inputs)
     statements = [statement for part in parts for statement in part.kept]
-    changed = changed_inputs(statements, types, transcript.tools, TABLES)
+    changed = changed_inputs(statements, types, transcript.tools)
     touched = [name for name in types if name in names.bound | changed]
     first_lines = _spare_inputs(parts, names, transcript.inputs, touched, changed)
     codes: list[str] = []
@@ -178,7 +177,7 @@ def _needed(parts: list[Part], transcript: Transcript) -> tuple[list[Part] | Non
     """The parts with what the answer needs of them, None where that cannot be told; and what of it the model
     wrote down itself."""
     try:
-        found, written = sliced(parts, types_of(transcript.inputs), transcript.tools, TABLES, transcript.task)
+        found, written = sliced(parts, types_of(transcript.inputs), transcript.tools, transcript.task)
     except RecursionError:  # functions that call each other hundreds deep
         return None, Written()
     if found is None:

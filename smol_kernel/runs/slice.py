@@ -41,12 +41,12 @@ _PICTURES = frozenset(["image/png", "image/jpeg"])
 
 
 def sliced(
-    parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], tables: Sequence[str], task: str = ""
+    parts: Sequence[Part], types: Mapping[str, str], tools: Sequence[str], task: str = ""
 ) -> tuple[list[list[ast.stmt]] | None, Written]:
     """Of each part the statements that are needed, and what of the answer the model wrote down itself.
 
     None: it cannot be told what is needed, or what counts was said in words or typed, and so rests on what was shown.
-    `types` are those of the inputs; of those in `tables` a `.copy()` shares nothing with the original.
+    `types` are those of the inputs.
     """
     answering = next((part for part in reversed(parts) if part.step.final and part.kept), None)
     if answering is None:
@@ -58,7 +58,7 @@ def sliced(
     asking = {*tools, "input", "getpass"} - {"final_answer"}
     bound = bound_by(statement for part in parts for statement in part.kept)
     texts = [name for name, kind in types.items() if kind == "str"]
-    flow = Flow(bound, asking, types, [name for name, kind in types.items() if kind in tables], texts)
+    flow = Flow(bound, asking, types, texts)
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)

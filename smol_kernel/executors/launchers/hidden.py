@@ -111,11 +111,6 @@ class Masked:
         return f"Masked({self.path!r}, {self.kind!r}, {self.why!r})"
 
 
-def masked(folder: str | os.PathLike[str], skip: Iterable[str] = (), budget: int = BUDGET) -> list[Masked]:
-    """What is to be hidden of a folder; see `Watch`, which can look again."""
-    return Watch(folder, skip, budget).masked()
-
-
 _Stamp = tuple[int, int, int, int]
 
 
