@@ -70,12 +70,12 @@ def enemy(tmp_path_factory):
 
 def framed(parts, last=True):
     """Parts as frames; without the last one's end there are more to come."""
-    data = b""
+    data = list[bytes]()
     for place, part in enumerate(parts):
         more = 0 if last and place == len(parts) - 1 else 1
         head = struct.pack(">BB", more, len(part)) if len(part) < 256 else struct.pack(">BQ", more | 2, len(part))
-        data += head + part
-    return data
+        data += head, part
+    return b"".join(data)
 
 
 SOUND = framed(message("p", "stream", b'{"name": "stdout", "text": "x"}'))
