@@ -171,6 +171,50 @@ def test_when_a_geopackage_was_written_does_not_count(tmp_path):
     assert not same_file("a.gpkg", file(first, first), file(first, second))
 
 
+def test_the_id_of_a_duckdb_database_does_not_count():
+    def file(sum_of_it, id_of_it, data=b"data", version=67):
+        head = sum_of_it * 8 + b"DUCK" + version.to_bytes(8, "little") + bytes(32) + b"v1.4.0".ljust(72, b"\0")
+        return (head + id_of_it * 16).ljust(8_192, b"\0") + data.ljust(4_096, b"\0")
+
+    for name in ("w.duckdb", "shop.db"):
+        assert same_file(name, file(b"1", b"2"), file(b"3", b"4"))
+        for other in (file(b"1", b"2", b"date"), file(b"1", b"2", version=68), file(b"1", b"2") + bytes(4_096)):
+            assert not same_file(name, file(b"1", b"2"), other)
+    text = b"12345678DUCK is at this place of a text, too".ljust(12_288)
+    assert not same_file("w.txt", text, b"87654321" + text[8:])
+    with pytest.raises(NotCompared, match="still open"):
+        same_file("w.duckdb.wal", b"one", b"other")
+
+
+def log_of(folder, *statements):
+    """The bytes of the log of a database that is still open."""
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "a.db", isolation_level=None)) as database:
+        database.execute("pragma journal_mode=wal")
+        for statement in ("create table k (a)", *statements):
+            database.execute(statement)
+        return (folder / "a.db-wal").read_bytes()
+
+
+def test_the_salts_of_a_log_of_sqlite_do_not_count(tmp_path):
+    insert = "insert into k values ({})".format
+    rewritten = [insert(1), insert(2), "pragma wal_checkpoint"]  # what comes then is written over the oldest
+    first, same, other, over, over_same, over_other = (
+        log_of(tmp_path / str(number), *statements)
+        for number, statements in enumerate(
+            ([insert(1)], [insert(1)], [insert(2)], [*rewritten, insert(3)], [*rewritten, insert(3)], [*rewritten])
+        )
+    )
+    assert first != same and over != over_same
+    assert same_file("a.db-wal", first, same) and same_file("a.db-wal", over, over_same)
+    for one, another in ((first, other), (over, over_other), (first, first[:-1]), (first, b""), (first, first * 2)):
+        assert not same_file("a.db-wal", one, another)
+        assert not same_file("a.db-wal", another, one)
+    stale = over[:16] + bytes(8) + over[24:]  # none of its pages counts
+    assert not same_file("a.db-wal", over, stale)
+    assert not same_file("a.db", first, same)
+
+
 def test_a_file_that_may_hold_the_time_is_said_to():
     assert may_be_dated("out/o.h5") == " (such files hold the time of writing)"
     assert may_be_dated("o.csv") == ""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
+from smol_kernel.executors.sqlite_log import log_parts
 from smol_kernel.memory.foreign_pictures import MAX_COMPARED, TooLarge
 from smol_kernel.runs.same import look_the_same
 
@@ -78,8 +79,8 @@ def same_content(before: Path, after: Path) -> bool:
 
 def same_file(name: str, was: bytes, now: bytes) -> bool:
     """Whether two files of that name are the same: pictures by pixels, archives (such as .xlsx) by their parts, what
-    gzip packed by what is in it, and other files but for the time of writing and random ids, where it is known how
-    they hold those.
+    gzip packed by what is in it, and other files but for the time of writing and random ids (of a database and its
+    log too), where it is known how they hold those.
 
     Raises NotCompared for what would take too much to be compared.
     """
@@ -97,6 +98,12 @@ def same_file(name: str, was: bytes, now: bytes) -> bool:
         return _same_inside(name, was, now)
     if ending == ".tar":
         return _same_parts(_tar_parts(was), _tar_parts(now))
+    if _is_duckdb(was) and _is_duckdb(now):
+        was, now = (each[8:124] + each[140:] for each in (was, now))  # without its id, and the sum of what the id is in
+    if name.endswith("-wal"):
+        return _same_parts(log_parts(was), log_parts(now))
+    if ending == ".wal":
+        raise NotCompared("may hold what a DuckDB database that is still open has not written into its file")
     if ending in _TIMES:
         was, now = (_TIMES[ending].sub(b"", each) for each in (was, now))
     if was == now or ending not in _IDS:
@@ -113,6 +120,11 @@ def may_be_dated(name: str) -> str:
 
 def _ending(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
+
+
+def _is_duckdb(data: bytes) -> bool:
+    """Whether it is a DuckDB database: its mark, the number of the format, of which two bytes are used, and blocks."""
+    return data[8:12] == b"DUCK" and not any(data[14:20]) and len(data) >= 12_288 and not len(data) % 4_096
 
 
 def _same_but_for_ids(pattern: bytes, was: bytes, now: bytes) -> bool:
