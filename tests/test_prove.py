@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from noted_calls import noted
 from scripted_replies import code
@@ -52,6 +53,15 @@ def test_the_part_that_the_answer_needs_is_proved(prover):
     assert (proof.state, sources(proof), proof.reason) == ("proved", ["x = 20", "z = x + 1", "z"], "")
     assert len(proof.digest) == 16
     assert proof.line.startswith("Proved")
+
+
+def test_the_run_has_what_a_table_notes_of_itself_as_its_cells_do(prover):
+    df = pd.DataFrame({"v": [1.0] * 40_000})  # it goes by shared memory
+    df.attrs["scale"] = 1000
+    made = prover("final_answer(float(df.v.sum() * df.attrs.get('scale', 1)))", inputs={"df": df})
+    proof = made.prove()
+    assert proof.state == "proved"
+    assert [event.value for event in made.events if isinstance(event, FinalAnswer)] == [40_000_000.0]
 
 
 def test_recorded_inputs_have_their_classes(prover):

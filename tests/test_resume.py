@@ -365,6 +365,12 @@ def test_a_large_input_has_to_be_given_again(tmp_path):
     assert taken_up(tmp_path, agent.run_id, [reply], additional_args={"large": large})[0] == 9 << 20
 
 
+def weights(unit):
+    table = pd.Series([1.0])
+    table.attrs["unit"] = unit
+    return table
+
+
 TIMES = pd.date_range("2000", periods=9, freq="s", tz="UTC")
 LARGE = {
     "array": [np.zeros(9), np.zeros(9, "i8")],
@@ -373,6 +379,7 @@ LARGE = {
     "same label twice": [pd.DataFrame([[0, n]], columns=["a", "a"]) for n in range(2)],
     "order of categories": [pd.Series(["u", "v"], dtype=pd.CategoricalDtype(list(order))) for order in ("uv", "vu")],
     "Arrow": [pa.table({"n": np.full(9, n)}) for n in range(2)],
+    "attributes": [weights("kg"), weights("g")],
 }
 
 

@@ -104,13 +104,16 @@ def tables() -> dict[str, pd.DataFrame]:
         "levels of labels": rows.set_axis(pd.MultiIndex.from_product([["x", "y"], [1, 2]], names=["p", None]), axis=1),
         "empty": rows[:0],
         "one column": rows[["b"]],
+        "attributes": rows.copy(),
     }
 
 
 @pytest.mark.parametrize("name", tables())
 def test_a_table_arrives_as_it_is(child, name):
     table = tables()[name]
+    table.attrs = {"unit": "kg"} if name == "attributes" else {}
     child.send_variables({"t": table})
+    assert printed(child, "t.attrs") == str(table.attrs)
     pd.testing.assert_frame_equal(child.read("t"), table)
     assert is_mapped(child) == (name != "empty")
 

@@ -277,6 +277,29 @@ def test_a_table_that_crossed_can_be_changed():
     assert (frame.iloc[0, 0], frame.loc[1, "c"], series[0]) == (5, 7, 9)
 
 
+def noting(table: Any, attributes: dict) -> Any:
+    table.attrs = attributes
+    return table
+
+
+def test_a_table_takes_along_what_it_notes_of_itself_as_far_as_that_may_cross():
+    own = {"scale": 1000, ("x", 1): {"a": [np.float64(2), None]}, 3: np.arange(2)}
+    others = {
+        "object": object(),
+        "table": pd.DataFrame({"a": [1]}),
+        "column": [pd.Series([1])],
+        "long": "x" * (1 << 20),
+    }
+    for table in (pd.DataFrame({"v": [1.0], "w": ["a"]}), pd.Series([1.0]), pd.DataFrame()):
+        found = crossed(noting(table, own | others)).attrs
+        assert found.keys() == own.keys() and difference(own, found) == ""
+        assert difference(table, table) == ""
+        other = noting(table.copy(), own | {"scale": 1})
+        assert difference(crossed(table), other) == "the answer.attrs['scale'] is 1 where the run had 1000"
+    wide = noting(pd.DataFrame(np.zeros((1, 1000))), {"short": 1, "long": "x" * 20_000})
+    assert crossed(wide).attrs == {"short": 1}  # pandas copies them with each column
+
+
 def test_missing_values_in_objects_stay_the_kind_they_are():
     result = crossed(pd.Series([None, math.nan, pd.NA, pd.NaT, "x"], dtype=object))
     assert result[0] is None
@@ -973,6 +996,15 @@ HOSTILE: dict[str, Any] = {
     "frame of uneven columns": frame_with(columns=[{"dtype": "int64"}, {"dtype": "object", "values": [1]}]),
     "frame with labels that cannot be keys": frame_with(
         labels={"names": [None], "freq": None, "levels": [{"dtype": "object", "values": [[]]}]}
+    ),
+    "frame with attributes that are none": frame_with(attrs=[1]),
+    "frame with attributes of a table": frame_with(attrs={"a": frame_with()}),
+    "frame with attributes too long": frame_with(attrs={"a": "x" * (3 << 20)}),
+    "frame of many columns with long attributes": frame_with(
+        columns=[{"dtype": "object", "values": []}] * 5_000,
+        attrs={"a": "x" * 10_000},
+        index={"names": [None], "range": [0, 0, 1]},
+        labels={"names": [None], "range": [0, 5_000, 1]},
     ),
     "frame with too few labels": frame_with(labels={"names": [None], "range": [0, 0, 1]}),
     "image": {"$": "image", "v": packed(b"\x89PNG\r\n\x1a\n" + b"IHDR" * 20)},

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from smol_kernel.errors import ConfigError, NotPortableError
 from smol_kernel.events import Event, InputsDigested, RunFinished
-from smol_kernel.executors import tables
+from smol_kernel.executors import table_attributes, tables
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.pickles import encode_input, plain_form
 from smol_kernel.executors.values import MalformedValue, NotPortable, a_name, decode, encode
@@ -203,6 +203,9 @@ def _fast_digest(value: Any) -> str:
             labels = [frame.columns.tolist(), frame.index.names, getattr(frame.index, "dtypes", frame.index.dtype)]
             digest.update(f"{type(value).__name__} {labels} {frame.dtypes.tolist()}".encode(errors="replace"))
             digest.update(cast("Any", pd).util.hash_pandas_object(frame).to_numpy().data)
+            frame.attrs = dict(getattr(value, "attrs", None) or {})
+            if noted := table_attributes.attributes(frame):
+                digest.update(json.dumps(encode(noted), sort_keys=True).encode())
     except (AttributeError, ImportError, TypeError, ValueError):
         return ""
     return f"fast:{digest.hexdigest()}"

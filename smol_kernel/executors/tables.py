@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from . import arrow_messages, sorted_levels, values
+from . import arrow_messages, sorted_levels, table_attributes, values
 
 # numpy, Pillow
 
@@ -252,11 +252,13 @@ def index_of(parts: dict[str, Any], arrays: Iterator[Any], most: int) -> Any:
 def apart(frame: Any) -> tuple[dict[str, Any], list[Any]]:
     """Parts of a table, and the columns of it and of its index that cross as wholes, in their order."""
     wholes: list[Any] = []
+    noted = table_attributes.attributes(frame)
     columns = [_column(frame.iloc[:, place], wholes) for place in range(frame.shape[1])]
     return {
         "columns": columns,
         "index": index_parts(frame.index, wholes),
         "labels": index_parts(frame.columns, None),
+        **({"attrs": noted} if noted else {}),
     }, wholes
 
 
@@ -271,6 +273,7 @@ def together(parts: dict[str, Any], arrays: Iterator[Any], copy: bool = True, bl
     data = dict(enumerate(columns)) if block is None else block
     frame = pd.DataFrame(data, index=pd.RangeIndex(len(index)), copy=copy)
     frame.index, frame.columns = index, index_of(parts["labels"], arrays, _most(len(columns)))
+    frame.attrs = table_attributes.checked(parts.get("attrs", {}), len(columns))
     return frame
 
 

@@ -157,7 +157,7 @@ def _of_tables(was: Any, now: Any, place: str) -> str:
         return f"{place} is another table: {table_difference(str(error), was, now)}"
     except Exception as error:  # noqa: BLE001 - boundary: what a table holds may refuse to be compared
         return f"{place} cannot be compared: {error!r:.200}"
-    return ""
+    return difference(was.attrs, now.attrs, f"{place}.attrs") if hasattr(was, "attrs") else ""
 
 
 def _are_noise(was: Any, now: Any) -> Any:

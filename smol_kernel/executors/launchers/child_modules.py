@@ -14,6 +14,7 @@ MODULES = (
     "sorted_levels",
     "arrow_messages",
     "fields",
+    "table_attributes",
     "tables",
     "pandas_labels",
     "mapped",
