@@ -573,6 +573,14 @@ def test_what_is_too_large_is_not_told_what_kinds_may_cross():
     assert (caught.value.advice, "too large" in str(caught.value)) == (". Give less of it", True)
 
 
+def test_a_table_that_is_too_large_is_not_said_to_have_a_cell_that_is():
+    for table in (pd.DataFrame(np.zeros((100, 4))), pd.Series(np.zeros(400)), pd.DataFrame({"a": ["x" * 4000]})):
+        with pytest.raises(NotPortable) as caught:
+            encode(table, limit=2000)
+        said = f"value is a {type(table).__name__} that is too large to cross: it makes "
+        assert str(caught.value).startswith(said) and caught.value.advice == ". Give less of it"
+
+
 def test_a_value_that_contains_itself_or_is_too_deep_is_refused():
     endless: list = []
     endless.extend([endless, endless])

@@ -178,7 +178,8 @@ class _Encoder:
             encoded = {"$": tag, "v": self(simpler)}
         except NotPortable as error:
             if type(simpler) is dict and error.reason.startswith("is "):
-                error = NotPortable(f"is {a_name(kind)} with a cell or label that {error.reason}")
+                which = "that" if "is too large" in error.reason else "with a cell or label that"
+                error = NotPortable(f"is {a_name(kind)} {which} {error.reason}")
             if kind not in (tuple, set, frozenset):
                 error.path = ""  # places among the parts mean nothing to a reader
             raise error from None
