@@ -17,7 +17,7 @@ from no_namespaces import COMMAND, run_without_namespaces
 
 from smol_kernel.errors import ExecutorError
 from smol_kernel.executors.launchers.plain import short_folder
-from smol_kernel.executors.probe import probe
+from smol_kernel.executors.probe import here, probe
 from smol_kernel.journal import Journal
 from smol_kernel.serve.cli import main
 from smol_kernel.serve.cli.doctor import examine, journal_trouble, lines
@@ -175,6 +175,28 @@ def test_a_home_that_is_full_does_not_keep_it_from_trying_the_box(tmp_path):
     assert "No space left" not in done.stderr
     assert "none of your home was tried" in done.stdout and "✓ reads no file of your home" not in done.stdout
     assert "✓ has a /tmp of its own" in done.stdout and done.returncode == 0
+
+
+def test_a_folder_in_which_every_run_is_refused_is_not_passed(tmp_path):
+    (tmp_path / "shared").mkdir()
+    mounted = ["bwrap", "--unshare-user", "--dev-bind", "/", "/", "--tmpfs", str(tmp_path / "shared")]
+    done = subprocess.run(
+        [*mounted, "--chdir", str(tmp_path), sys.executable, *COMMAND, "doctor", "--json"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == 1 and all(each["held"] for each in report["tried"])
+    assert f"{tmp_path}/shared is a file system of its own" in report["box"]["here"]["refused"]
+    assert "✗ not in this folder: no box can be built here: mounts" in "\n".join(lines(report))
+
+
+def test_a_folder_that_is_not_shown_is_told(monkeypatch):
+    monkeypatch.chdir("/")
+    refused, (notice,) = here()
+    assert not refused and notice.startswith("The working folder / is not shown")
 
 
 NO_FILES = ("sh", "-c", 'ulimit -f 0 && exec "$@"', "-")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ExecutorError
+from smol_kernel.errors import BoxUnavailableError, ConfigError, ExecutorError
+from smol_kernel.events import Notice
 from smol_kernel.executors.kernel import KernelExecutor
 from smol_kernel.executors.launchers.plain import no_temporary_folder
 from smol_kernel.executors.launchers.working_folder import home_folder
@@ -122,6 +123,17 @@ def probe(box: bool = True) -> Probe:
             raise ExecutorError("the child did not tell what it found")
         found: dict[str, Any] = output
         return Probe(executor.isolation, list(_attempts(found, planted, token)), _limits(found))
+
+
+def here() -> tuple[str, list[str]]:
+    """Why a boxed run in the working folder of this process is refused, empty if it is not; and what it is told."""
+    executor = KernelExecutor(60, box=True)
+    try:
+        return "", [event.text for event in executor.run("None") if isinstance(event, Notice)]
+    except (BoxUnavailableError, ConfigError) as error:
+        return str(error), []
+    finally:
+        executor.cleanup()
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
         "doctor",
         help="see whether the agent's code can be boxed here",
         description="Start a box, try from inside to reach what it must not, and show what this system gives. "
-        "Exit status: 0 the box stands and held everything; 1 there can be none here, or it leaks.",
+        "Exit status: 0 the box stands and held everything; 1 there can be none here or in this folder, or it leaks.",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     parser.set_defaults(command=command)
@@ -65,12 +65,14 @@ def command(arguments: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         print("\n".join(lines(report)))
-    return 0 if report["box"]["available"] and all(each["held"] for each in report["tried"]) else 1
+    box = report["box"]
+    good = box["available"] and not box["here"]["refused"] and all(each["held"] for each in report["tried"])
+    return 0 if good else 1
 
 
 def examine() -> dict[str, Any]:
     """All there is to tell, as plain data. Raises ExecutorError if a child of any kind cannot be started."""
-    from smol_kernel.executors.probe import probe
+    from smol_kernel.executors.probe import here, probe
 
     box: dict[str, Any] = {"available": True, "wanted": wants_box(None), "mechanism": MECHANISMS.get(sys.platform)}
     tried, limits = list[dict[str, Any]](), dict[str, int]()
@@ -78,6 +80,8 @@ def examine() -> dict[str, Any]:
         found = probe()
         tried = [{"name": each.name, "held": each.held, "told": each.told} for each in found.attempts]
         limits = found.limits
+        refused, notices = here()
+        box["here"] = {"refused": refused, "notices": notices}
     except BoxUnavailableError as error:
         reason = str(error).replace(" See `smol doctor`.", "")
         box |= {"available": False, "mechanism": None, "reason": reason}
@@ -143,6 +147,9 @@ def lines(report: dict[str, Any]) -> list[str]:
     box, facts = report["box"], report["system"]
     if box["available"]:
         told = _wrapped(f"✓ the agent's code can be boxed here: {box['mechanism']}")
+        folder = box["here"]
+        told += _wrapped(f"✗ not in this folder: {folder['refused']}") if folder["refused"] else []
+        told += [line for each in folder["notices"] for line in _wrapped(f"· {each}")]
     else:
         told = _wrapped(f"✗ {box['reason']}")
     if not box["wanted"]:
