@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import collections.abc
 import datetime
 import enum
+import sqlite3
 from dataclasses import dataclass, field, replace
 
+import pandas as pd
+import pyarrow as pa
 import pydantic
 import pytest
 from scripted_replies import code
 
 from smol_kernel import tool
 from smol_kernel.config import RunOptions
-from smol_kernel.executors.values import RemoteValue
+from smol_kernel.executors.fields import fields
+from smol_kernel.executors.values import NotPortable, RemoteValue, decode, encode
 from smol_kernel.journal import Journal
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.check_cell import with_check
@@ -261,3 +266,99 @@ def test_checks_see_the_object_itself(make):
     replies = [code(f"{DEFINED}\nfinal_answer(P({n}))") for n in (1, 6)]
     agent = make(replies, checks=["answer.x > 5", "isinstance(answer, P)"])
     assert agent.run("work") == {"x": 6, "y": None}
+
+
+# what libraries of databases and tables give
+
+
+class Row(collections.abc.Sequence):
+    """As SQLAlchemy's."""
+
+    _mapping, _fields = {"a": 1, "b": "x"}, ("a", "b")
+
+    def __hash__(self):
+        return 1
+
+    def __getitem__(self, place):
+        return (1, "x")[place]
+
+    def __len__(self):
+        return 2
+
+
+class RowMapping(collections.abc.Mapping):
+    """As SQLAlchemy's `mappings()` gives."""
+
+    def __getitem__(self, name):
+        return {"a": 1}[name]
+
+    def __iter__(self):
+        return iter("a")
+
+    def __len__(self):
+        return 1
+
+
+RowMapping.__module__ = "sqlalchemy.engine.row"
+
+
+def rows_of(database):
+    connection = sqlite3.connect(database)
+    connection.row_factory = sqlite3.Row
+    return connection.execute("select 1 as a, 'x' as b").fetchall()
+
+
+def test_rows_of_a_database_cross_as_tuples_and_dicts():
+    given = [*rows_of(":memory:"), Row(), RowMapping(), {Row(): {Row()}}]
+    assert decode(encode(given, instead=fields)) == [(1, "x"), (1, "x"), {"a": 1}, {(1, "x"): {(1, "x")}}]
+
+
+@tool
+def rows() -> list:
+    """Gives rows."""
+    return rows_of(":memory:")
+
+
+def test_rows_of_a_tool_and_of_an_answer_cross_and_are_proved(answer_of, tmp_path):
+    action = "import sqlite3\nc = sqlite3.connect(':memory:')\nc.row_factory = sqlite3.Row\n"
+    action += "final_answer([rows(), c.execute('select 2').fetchone()])"
+    gives = [[(1, "x")], (2,)]
+    assert answer_of(action, tools=[rows], executor_kwargs={"cwd": tmp_path}) == gives
+    events = list(Journal(tmp_path / "journal.sqlite").events(answer_of.agent.run_id))
+    proof = Prover(events, tools=answer_of.agent.tools, cwd=tmp_path).prove()
+    assert proof.proved
+    assert with_check(proof.cells, gives) == proof.cells  # a Row is no tuple
+
+
+class Frame(pd.DataFrame):
+    pass
+
+
+class Polars:
+    """As its tables are."""
+
+    def to_arrow(self):
+        return pa.table({"a": [1]})
+
+
+class PolarsSeries(Polars):
+    def to_list(self):
+        return [1]
+
+
+@pytest.mark.parametrize(
+    ("table", "remedy"),
+    [
+        (Polars(), "Polars, which cannot cross: make it an Arrow table with .to_arrow()"),
+        (PolarsSeries(), "PolarsSeries, which cannot cross: make it a list with .to_list()"),
+        (Frame({"a": [1]}), "Frame, which cannot cross: make it a table of pandas with pandas.DataFrame(...)"),
+        (pa.RecordBatch.from_pydict({"a": [1]}), "RecordBatch, which cannot cross: make it a table with pyarrow.Table"),
+        (pa.array([1]), "Int64Array, which cannot cross: make it a list with .to_pylist()"),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_of_a_table_that_cannot_cross_it_is_told_how_it_can(table, remedy):
+    with pytest.raises(NotPortable) as caught:
+        encode([table], instead=fields)
+    assert remedy in str(caught.value)
+    assert caught.value.advice == ". Give text, numbers, lists, dicts, arrays, pandas or Arrow tables or images"

@@ -29,7 +29,7 @@ MAX_PIXELS = 50_000_000  # of an image
 MAX_WEIGHT = 4 * MAX_PIXELS
 """Bytes that images, columns and the like (`_HEAVY`) of one value take together, beyond what they took on the way."""
 MAX_TEXT = 2_000  # characters of a RemoteValue's text
-CROSSES = ". Give text, numbers, lists, dicts, arrays, pandas tables or images"  # behind an error: what is to be done
+CROSSES = ". Give text, numbers, lists, dicts, arrays, pandas or Arrow tables or images"  # behind an error
 _SURROGATES = re.compile("[\ud800-\udfff]")
 Instead = Callable[[type, bool], Callable[[Any], Any] | None]  # of a type not on the list, to be hashed or not
 
