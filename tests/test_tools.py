@@ -6,7 +6,10 @@ import asyncio
 import enum
 import inspect
 import io
+import os
 import re
+import subprocess
+import sys
 import threading
 import typing
 from collections.abc import Sequence
@@ -240,6 +243,19 @@ def test_a_missing_docstring_is_shown_whole():
     def f(x: int) -> str: ...
 
     assert "has no docstring" in describe(f) and "    Args:\n        x: What it is." in describe(f)
+
+
+def test_where_python_drops_docstrings_it_says_so(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from smol_kernel.errors import ToolError\nfrom smol_kernel.tools.schema import read_function\n"
+        'def price(item: str) -> float:\n    """Price.\n\n    Args:\n        item: Its name.\n    """\n'
+        "try:\n    read_function(price)\nexcept ToolError as error:\n    print(error)\n"
+    )
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.check_output([sys.executable, "-OO", program], env=path, text=True)
+    assert "tool 'price' has no docstring" in said and "started with -OO or PYTHONOPTIMIZE=2" in said
+    assert "Add below" not in said
 
 
 def test_a_missing_description_is_named_with_the_line_to_add():

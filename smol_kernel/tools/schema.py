@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -88,6 +89,11 @@ def read_function(function: Callable[..., Any]) -> FunctionSchema:
         hints["return"] = list[given]
     description, described, returns = parse_docstring(inspect.getdoc(function) or "", parameters)
     if not description:
+        if sys.flags.optimize > 1:
+            raise ToolError(
+                f"tool {name!r} has no docstring to tell the model what it does: this Python was started with -OO or "
+                "PYTHONOPTIMIZE=2, which drops docstrings; start it without"
+            )
         raise ToolError(
             f"tool {name!r} has no docstring to tell the model what it does. Add below its first line:\n"
             f'    """Say in one sentence what {name} does.{_args_example(parameters)}"""'
