@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from loaded_shell import loaded_shell
 from model_server import Cut, Hang, ModelServer, Raw, Status, Text, ToolCall, unused_address
 
 from smol_kernel.errors import ConfigError, MissingDependencyError, ModelError
@@ -363,7 +364,12 @@ def test_a_provider_that_there_is_not_is_named():
     assert "'openai/nonsense/qwen3'" in unknown
     assert "Did you mean 'anthropic/claude'?" in str(refusal(LiteLLMModel("Antropic/claude")))
     assert "notebook" not in unknown
-    assert "No variable of the notebook is called m either" in str(refusal(LiteLLMModel("m")))
+
+
+def test_of_variables_it_speaks_in_a_notebook_only():
+    assert "notebook" not in str(refusal(LiteLLMModel("m")))
+    with loaded_shell():
+        assert "No variable of the notebook is called m either" in str(refusal(LiteLLMModel("m")))
 
 
 @pytest.mark.parametrize("model_id", [None, "", "  ", 7])

@@ -207,11 +207,11 @@ def _no_provider(name: str) -> str:
     if not rest and provider in known:
         return f"names a provider and no model of it: write it as '{provider}/NAME'"
     if not slash:
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
         return (
             f"does not say which provider it is of. Write it as provider/name: 'openai/{name}' (also for any "
-            f"OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'. No variable of the "
-            f"notebook is called {name} either"
-        )
+            f"OpenAI-compatible server, with api_base), 'anthropic/{name}', 'ollama/{name}'"
+        ) + (f". No variable of the notebook is called {name} either" if shell else "")
     called = _CALLED.get(provider.lower())
     close = [called] if called else difflib.get_close_matches(provider.lower(), known, n=1)
     guess = f" Did you mean '{close[0]}/{rest}'?" if close else ""
