@@ -109,6 +109,7 @@ _CAUSES = (
     ("read-only", f"cannot be written (read-only): make it writable, {_WITHOUT}"),
     ("no such file", f"cannot be made there: make its folder, {_WITHOUT}"),
     ("not a directory", f"cannot be made there: make its folder, {_WITHOUT}"),
+    ("file exists", f"cannot be made there: make its folder, {_WITHOUT}"),  # what should be the folder is a file
     ("permission denied", f"cannot be used: make it yours, {_WITHOUT}"),
     ("disk is full", "cannot grow, the disk is full: make room"),
     ("disk i/o error", "cannot be written (full disk, quota, or a failing one): make room"),
@@ -125,4 +126,8 @@ def explain(path: Path, error: Exception) -> str:
     """What went wrong with the file, in a sentence that says what to do."""
     said = str(error).lower()
     cause = next((meaning for sign, meaning in _CAUSES if sign in said), "cannot be used: mend that")
+    if "unable to open" in said and os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+        owner = path.stat().st_uid  # SQLite does not tell
+        whose = "cannot be used: make it yours," if owner == os.getuid() else f"belongs to another user (id {owner}):"
+        cause = f"{whose} {_WITHOUT}"
     return f"the journal {str(path)!r} {cause}, or set SMOL_JOURNAL to another file ({error})"
