@@ -144,7 +144,7 @@ def beneath_a_file(path):
         (newer, "has schema 99, written by a newer version"),
         (lambda path: path.write_text("my notes\n" * 99), "is not a journal"),
         (Path.mkdir, "is no file"),
-        (beneath_a_file, "is not writable"),
+        (beneath_a_file, "cannot be made there: make its folder"),
         (lambda path: Journal(path).cut_off(""), None),
         (Path.touch, None),
         (lambda path: None, None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from typing import Any
 from smol_kernel.errors import BoxUnavailableError, JournalError
 from smol_kernel.executors.launchers.settings import VARIABLE, Limits, held_limit, size_in_words, wants_box
 from smol_kernel.journal import Journal, default_path
+from smol_kernel.journal.database import explain
 from smol_kernel.models.named import API_BASE_VARIABLE, MODEL_VARIABLE
 from smol_kernel.render.plain import one_line
 
@@ -139,7 +141,8 @@ def journal_trouble(path: Path) -> str | None:
             return None
     except JournalError as error:
         return str(error)
-    return None if _writable(path) else f"the journal {str(path)!r} is not writable"
+    refused = _refused(path)
+    return None if refused is None else explain(path, OSError(refused, os.strerror(refused)))
 
 
 def lines(report: dict[str, Any]) -> list[str]:
@@ -244,10 +247,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _writable(path: Path) -> bool:
-    """Whether the file can be written, or made; nothing is made."""
-    if os.path.exists(path):
-        return os.access(path, os.W_OK)
+def _refused(path: Path) -> int | None:
+    """Why the file can neither be written nor made, as `errno` numbers it; None if it can. Nothing is made."""
+    rights = os.W_OK if os.path.exists(path) else os.W_OK | os.X_OK
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+    if rights & os.X_OK and not path.is_dir():
+        return errno.ENOTDIR
+    if os.access(path, rights):
+        return None
+    return errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
