@@ -315,6 +315,7 @@ def test_a_killed_run_is_shown_as_cut_off_and_one_at_work_as_running(here, capsy
             2,
             "cannot be put into /dev/null/share/jupyter/kernels (Not a",
         ),
+        (["kernel", "install", "--prefix", "/dev/null"], 2, "may write with --prefix FOLDER, or --user"),
         (["run", "caf\udce9", "--model", "demo"], 2, "the task is not UTF-8"),
         (["runs", "--prune", "--keep", "-1"], 2, "--keep -1"),
         (["show", "\udcff"], 1, "no run '\\udcff'"),
@@ -490,6 +491,22 @@ def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
         assert "red t\\xe4sk" in shown.stdout
 
 
+def test_a_journal_that_may_not_be_opened_says_whose_it_is(here):
+    Journal(here / "journal.sqlite").cut_off("")
+    (here / "journal.sqlite").chmod(0)
+    for folder in (here, *here.parents):
+        with suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    program = (
+        "import os\nfrom smol_kernel.journal import Journal\n"
+        "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root may read anyway
+        f"Journal({str(here / 'journal.sqlite')!r}).runs()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    whose = "belongs to another user (id 0): " if os.getuid() == 0 else "cannot be used: make it yours, "
+    assert f"journal.sqlite' {whose}run without it (smol run --no-journal" in done.stderr
+
+
 def test_a_closed_standard_output_is_no_error(here):
     done = subprocess.run(
         ["sh", "-c", 'exec "$0" -c "$1" runs >&-', sys.executable, COMMAND], capture_output=True, text=True
@@ -585,6 +602,12 @@ def test_only_a_kernel_of_ours_is_uninstalled(name, tmp_path, capsys):
     (folder / "broken" / "kernel.json").write_text("{")
     assert main(["kernel", "uninstall", "--prefix", str(tmp_path), "--name", name]) == 2
     assert (folder / "broken" / "kernel.json").exists()
+
+
+def test_where_the_user_s_own_folder_cannot_be_written_it_is_not_recommended(monkeypatch, capsys):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", "/dev/null")
+    assert main(["kernel", "install", "--user"]) == 2
+    assert "with --prefix FOLDER, set JUPYTER_DATA_DIR to one, or --sys-prefix" in capsys.readouterr().err
 
 
 def test_no_kernel_but_one_of_ours_is_replaced(tmp_path, capsys):

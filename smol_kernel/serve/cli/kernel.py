@@ -57,9 +57,10 @@ def install_kernel(arguments: argparse.Namespace) -> int:
                 folder, arguments.name, user=prefix is None, prefix=None if prefix is None else str(prefix)
             )
         except OSError as error:
+            other = "set JUPYTER_DATA_DIR to one, or --sys-prefix" if prefix is None else "or --user"
             raise ConfigError(
                 f"the kernel cannot be put into {target.parent} ({error.strerror or error}): give a folder where you "
-                "may write with --prefix FOLDER, or --user"
+                f"may write with --prefix FOLDER, {other}"
             ) from None
         except ValueError as error:  # a name that Jupyter does not allow
             raise ConfigError(f"the kernel could not be installed: {error}") from None
