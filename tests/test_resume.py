@@ -371,6 +371,31 @@ def weights(unit):
     return table
 
 
+class Polars:
+    """As a table of polars."""
+
+    columns = ("n",)
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def estimated_size(self, unit="b"):
+        return 8 * len(self.numbers)
+
+    def to_arrow(self):
+        return pa.table({"n": self.numbers})
+
+
+class PolarsColumn(Polars):
+    columns = property()
+
+    def to_frame(self):
+        return Polars(self.numbers)
+
+
+Polars.__module__ = PolarsColumn.__module__ = "polars.here"
+
+
 TIMES = pd.date_range("2000", periods=9, freq="s", tz="UTC")
 LARGE = {
     "array": [np.zeros(9), np.zeros(9, "i8")],
@@ -381,6 +406,14 @@ LARGE = {
     "Arrow": [pa.table({"n": np.full(9, n)}) for n in range(2)],
     "attributes": [weights("kg"), weights("g")],
 }
+
+
+@pytest.mark.parametrize("kind", [Polars, PolarsColumn])
+def test_the_digest_of_a_large_table_of_polars_is_taken_of_it_as_arrow(monkeypatch, kind):
+    monkeypatch.setattr(kept_values, "LARGE", 64)
+    one, same, other = (digest_of(kind([n] * 9)) for n in (1, 1, 2))
+    assert one == same != other and one.startswith("fast:")
+    assert not digest_of(kind([1] * 8)).startswith("fast:")
 
 
 @pytest.mark.parametrize(("one", "other"), LARGE.values(), ids=LARGE)

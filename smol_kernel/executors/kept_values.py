@@ -18,7 +18,7 @@ from smol_kernel.events import Event, InputsDigested, RunFinished
 from smol_kernel.executors import table_attributes, tables
 from smol_kernel.executors.no_secrets import no_secrets
 from smol_kernel.executors.pickles import encode_input, plain_form
-from smol_kernel.executors.values import MalformedValue, NotPortable, a_name, decode, encode
+from smol_kernel.executors.values import MalformedValue, NotPortable, a_name, decode, encode, package
 
 SMALL = 4 << 20
 """Characters of an encoded value up to which it is kept itself."""
@@ -177,6 +177,8 @@ def _size(value: Any) -> int:
     try:
         if hasattr(kind, "nbytes"):
             return size if type(size := value.nbytes) is int else 0
+        if _is_of_polars(kind):
+            return int(value.estimated_size())
         if hasattr(kind, "memory_usage") and hasattr(kind, "columns"):
             return int(value.memory_usage(index=False).sum())
     except Exception:  # noqa: BLE001 - boundary: any class's own methods run here
@@ -184,11 +186,19 @@ def _size(value: Any) -> int:
     return 0
 
 
+def _is_of_polars(kind: type) -> bool:
+    """Whether it is a class of tables or columns of polars."""
+    return package(kind) == "polars" and hasattr(kind, "estimated_size")
+
+
 def _fast_digest(value: Any) -> str:
-    """Of a large array or table: an array of numbers as it lies in memory, a table of Arrow as the stream that crosses,
-    all else as pandas hashes it, with its index. Empty for what is neither, or cannot be hashed."""
+    """Of a large array or table: an array of numbers as it lies in memory, a table of Arrow or polars as an Arrow
+    stream, all else as pandas hashes it, with its index. Empty for what is neither, or cannot be hashed."""
     digest = hashlib.blake2b(digest_size=32)
     try:
+        if _is_of_polars(type(value)):
+            digest.update(type(value).__name__.encode())
+            value = (value if hasattr(value, "columns") else value.to_frame()).to_arrow()
         if type(value).__module__.startswith("pyarrow."):
             digest.update(tables.stream(value))
         elif type(value).__module__ == "numpy" and value.dtype.kind in "biufc":
