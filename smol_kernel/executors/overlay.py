@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from typing import Any, Literal
 from smol_kernel.executors.launchers.finalizer import Finalizer, close_all
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.saved_files import FOLDER, READ, folder_below, open_below, same_content
+from smol_kernel.executors.sqlite_log import INDEX_BLOCK, is_written_in
 from smol_kernel.executors.unseen import is_unseen
 
 MAX_TOLD = 1_000
@@ -147,7 +148,10 @@ class Layer:
         return open_below(self._upper, parts, READ)
 
 
-_Compared = tuple[tuple[int, ...], tuple[int, ...], bool]
+_Marks = tuple[int, ...]
+_Compared = tuple[_Marks, _Marks, bool]
+_At = tuple[str, int | None]
+"""The name of a file, and the folder it is in."""
 
 
 class _Look:
@@ -209,6 +213,8 @@ class _Look:
         status, existing = _status(name, upper), self._below(name, lower, path)
         if status is None or self._is_placed(upper, name, path, status):
             return  # gone meanwhile, or of the box itself
+        if name.endswith(("-shm", "-wal")) and self._is_kept_by_sqlite(upper, lower, path, status, existing):
+            return
         if _is_whiteout(status):
             if existing is not None:
                 self._add(Made(path, "removed"))
@@ -242,13 +248,46 @@ class _Look:
             with suppress(OSError):
                 return os.readlink(name, dir_fd=upper) == os.readlink(name, dir_fd=lower)
             return False
-        if not stat.S_ISREG(status.st_mode) or status.st_size != existing.st_size or status.st_size > MAX_COMPARED:
+        if not stat.S_ISREG(status.st_mode) or max(status.st_size, existing.st_size) > MAX_COMPARED:
             return False
         marks = _marks(status), _marks(existing)
-        known = self._known.get(path)
-        same = known[2] if known and known[:2] == marks else _same_files(name, upper, lower)
-        self.compared[path] = (*marks, same)
-        return same
+        pair = ((name, upper), (name, lower))
+        if status.st_size == existing.st_size and self._is_known(path, marks, pair, same_content):
+            return True
+        log = f"{name}-wal"
+        if self._below(log, lower, f"{path}-wal") is None:
+            return False
+        return self._is_known(f"{path}\0log", marks, ((log, lower), *pair[::-1]), is_written_in)
+
+    def _is_known(
+        self, what: str, marks: tuple[_Marks, _Marks], files: Sequence[_At], is_so: Callable[..., bool]
+    ) -> bool:
+        """Whether something is so of files; it is found out once for files of these `marks`."""
+        known = self.compared.get(what) or self._known.get(what)
+        so = known[2] if known and known[:2] == marks else _of_files(files, is_so)
+        self.compared[what] = (*marks, so)
+        return so
+
+    def _is_kept_by_sqlite(
+        self, upper: int, lower: int | None, path: str, status: os.stat_result, existing: os.stat_result | None
+    ) -> bool:
+        """Whether it is what SQLite keeps beside a database by itself: the index of its log, or a log with nothing in
+        it, or with nothing that is not in the database by now."""
+        path, ending = path[:-4], path[-4:]
+        name = path.rpartition("/")[2]
+        over, under = _status(name, upper), self._below(name, lower, path)
+        there = under if over is None or _is_whiteout(over) else over
+        here = existing if _is_whiteout(status) else status
+        if here is None or there is None or not (stat.S_ISREG(here.st_mode) and stat.S_ISREG(there.st_mode)):
+            return False
+        if ending == "-shm":
+            return here.st_size > 0 and not here.st_size % INDEX_BLOCK
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            return False
+        if existing is None or over is None or under is None or max(over.st_size, under.st_size) > MAX_COMPARED:
+            return existing is None
+        files = ((f"{name}-wal", lower), (name, lower), (name, upper))
+        return self._is_known(f"{path}\0log", (_marks(over), _marks(under)), files, is_written_in)
 
 
 def _status(name: str, folder: int | None) -> os.stat_result | None:
@@ -278,17 +317,17 @@ def _kind(status: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "device")
 
 
-def _marks(status: os.stat_result) -> tuple[int, ...]:
+def _marks(status: os.stat_result) -> _Marks:
     """What changes whenever the content does; the time of the last change cannot be set."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _same_files(name: str, upper: int, lower: int | None) -> bool:
+def _of_files(files: Sequence[_At], is_so: Callable[..., bool]) -> bool:
     opened: list[int] = []
     try:
-        for folder in (upper, lower):
+        for name, folder in files:
             opened.append(os.open(name, READ, dir_fd=folder))
-        return all(stat.S_ISREG(os.fstat(each).st_mode) for each in opened) and same_content(*opened)
+        return all(stat.S_ISREG(os.fstat(each).st_mode) for each in opened) and is_so(*opened)
     except OSError:
         return False
     finally:

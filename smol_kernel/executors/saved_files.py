@@ -23,6 +23,10 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _PIECE = 1 << 20
+_OPEN = ("-shm", ".wal")
+"""What lies beside a SQLite or DuckDB database that is open, or was not closed, behind its name."""
+
+_Open = Callable[[Sequence[str]], int]
 
 
 class SavedFiles(list[Path]):
@@ -66,13 +70,13 @@ class Saver:
         """Note why something is not saved."""
         self.saved.refused[name] = why
 
-    def save(self, parts: Sequence[str], open_source: Callable[[Sequence[str]], int]) -> None:
+    def save(self, parts: Sequence[str], open_source: _Open) -> None:
         """Save the file at `parts`, below the target; `open_source` gives a descriptor of it."""
         opened: list[int] = []
         try:
             opened.append(open_source(parts))
             opened.append(folder_below(self._folder, parts[:-1], make=True))
-            self._copy(opened[0], opened[1], parts[-1])
+            self._copy(opened[0], opened[1], parts, open_source)
             self.saved.append(self._target.joinpath(*parts))
             note_saved(str(self.saved[-1]))
         except _Refused as error:
@@ -83,19 +87,22 @@ class Saver:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def _copy(self, source: int, folder: int, name: str) -> None:
+    def _copy(self, source: int, folder: int, parts: Sequence[str], open_source: _Open) -> None:
+        name = parts[-1]
         status = os.fstat(source)
         if not stat.S_ISREG(status.st_mode):
             raise _Refused("is no file any more")
         if status.st_size > self._room:
             raise _Refused(f"is too large: {self._whole:,} bytes are saved at most, the disk limit of the box")
         existing = _existing(name, folder)
+        is_file = existing is not None and stat.S_ISREG(existing.st_mode)
+        if is_file and not self._overwrite and self._is_there(source, folder, name):
+            return
+        self._keep_databases(folder, parts, existing is not None, open_source)
         if existing is not None and not self._overwrite:
-            if stat.S_ISREG(existing.st_mode) and self._is_there(source, folder, name):
-                return
             raise _Refused("is there already; it is replaced if overwriting is asked for")
         part = f".smol-{secrets.token_hex(8)}.part"
-        mode = stat.S_IMODE(existing.st_mode) & 0o777 if existing and stat.S_ISREG(existing.st_mode) else None
+        mode = stat.S_IMODE(existing.st_mode) & 0o777 if existing and is_file else None
         copy, taken = os.open(part, _NEW, 0o644, dir_fd=folder), False
         try:
             try:
@@ -114,6 +121,27 @@ class Saver:
                     os.unlink(each, dir_fd=folder)
             raise
         self._room -= status.st_size
+
+    def _keep_databases(self, folder: int, parts: Sequence[str], is_there: bool, open_source: _Open) -> None:
+        """Raise _Refused for what would part a database from its log: whoever has it open would write to what is no
+        more, and the log of one would be taken for that of another."""
+        path, name = "/".join(parts), parts[-1]
+        is_beside = name.endswith(("-wal", *_OPEN)) and _existing(name[:-4], folder) is not None
+        if is_beside and path[:-4] in self.saved.refused:
+            raise _Refused(f"belongs to {path[:-4]}, which was not saved")
+        if not is_there:
+            return
+        database = name[:-4] if is_beside else name
+        signs = [f"{database}{ending}" for ending in _OPEN]
+        if not is_beside and not _is_in(open_source, [*parts[:-1], f"{name}-wal"]):  # else that takes its place
+            signs.append(f"{name}-wal")
+        for sign in signs:
+            is_new = self._target.joinpath(*parts[:-1], sign) in self.saved
+            if not is_new and _existing(sign, folder) is not None:
+                raise _Refused(
+                    f"is of a database that is open there, or was not closed, as {sign} shows; "
+                    "close it first, or save into another folder"
+                )
 
     def _is_there(self, source: int, folder: int, name: str) -> bool:
         """Whether the file that is there has the same content."""
@@ -171,6 +199,14 @@ def same_content(one: int, other: int) -> bool:
             return True
         at += len(piece)
     return False
+
+
+def _is_in(open_source: _Open, parts: Sequence[str]) -> bool:
+    try:
+        os.close(open_source(parts))
+    except OSError:
+        return False
+    return True
 
 
 def _existing(name: str, folder: int) -> os.stat_result | None:

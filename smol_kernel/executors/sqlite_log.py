@@ -12,6 +12,8 @@ from functools import partial
 from smol_kernel.executors.saved_files import same_content
 
 HEADER, FRAME_HEADER = 32, 24
+INDEX_BLOCK = 32_768
+"""What the size of the index of a log, the `-shm` file, is a multiple of."""
 LARGEST_LOG = 64 << 20
 """Bytes of a log up to which it is looked into."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
