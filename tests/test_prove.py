@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -21,6 +22,7 @@ from smol_kernel import tool
 from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, RunStarted, StepFinished
 from smol_kernel.journal import Journal
 from smol_kernel.runs.hidden import hidden_from
+from smol_kernel.runs.made_files import under_other_names
 from smol_kernel.runs.prove import Prover
 from smol_kernel.runs.same import difference, text_difference
 from smol_kernel.runs.same_file import same_file
@@ -589,6 +591,36 @@ def test_files_that_were_saved_are_made_again(prover, tmp_path, still_there):
     (tmp_path / "c.txt").write_text("")
     (tmp_path / "b.txt").write_text("3")
     assert "the file b.txt is not made again" in other.prove().reason
+
+
+def test_tables_that_are_written_in_parts_have_other_names_each_time(prover):
+    write = "import pyarrow as pa, pyarrow.parquet as pq\nt = pa.table({'v': [1, 2], 'g': ['a', 'b']})\n"
+    made = prover(write + "pq.write_to_dataset(t, 'out', partition_cols=['g'])\nfinal_answer(t['v'].to_pylist())")
+    assert len(made.agent.python_executor.save_files()) == 2
+    proof = made.prove()
+    assert proof.proved and "out/g=a/" in proof.line and "run again they write a second" in proof.line, proof.line
+
+
+def test_which_files_are_the_same_but_for_a_random_name():
+    one, two, three = (f"out/{uuid.uuid4().hex}-0.parquet" for _ in range(3))
+    made, gone = {"change": "made", "bytes": 1}, {"change": "removed", "bytes": 0}
+
+    def others(was, now):
+        return under_other_names(dict.fromkeys(was, made), now)
+
+    assert others([one], {two: made}) == others([one], {one: gone, two: made}) == {one: two}
+    for was, now in (
+        ([one], {one: made, two: made}),
+        ([one], {two: gone}),
+        ([one], {two: made, three: made}),
+        ([one, two], {three: made}),
+        ([one], {two.replace("-0.", "-1."): made}),
+        ([one], {two.replace("out/", "in/"): made}),
+        ([one], {two.replace("out/", "out/x"): made}),
+        ([one.replace(".parquet", ".csv")], {two.replace(".parquet", ".csv"): made}),
+        ([f"out/{'0' * 32}.parquet"], {f"out/{'1' * 32}.parquet": made}),
+    ):
+        assert others(was, now) == {}
 
 
 def test_an_answer_in_words_rests_on_what_was_printed(prover):

@@ -363,6 +363,7 @@ class Prover:
             digest=digest,
             unshown=unshown(self._shown.written, self._started, self._transcript.steps),
             besides=(f"; run a second time in the same place, {self._again}" if self._again else "")
+            + self._files.beside
             + hidden_from(_code(cells))
             + from_record(cells, self._transcript)
             + called_again(cells, self._transcript),
