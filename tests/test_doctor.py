@@ -193,6 +193,19 @@ def test_a_folder_in_which_every_run_is_refused_is_not_passed(tmp_path):
     assert "✗ not in this folder: no box can be built here: mounts" in "\n".join(lines(report))
 
 
+def test_without_proc_it_says_that_and_gives_its_report():
+    done = subprocess.run(
+        ["bwrap", "--unshare-user", "--dev-bind", "/", "/", "--tmpfs", "/proc", sys.executable, *COMMAND, "doctor"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "✗ no box can be built here: /proc is not mounted. Mount it, or, to run without one" in done.stdout
+    assert "This system" in done.stdout
+
+
 def test_a_folder_that_is_not_shown_is_told(monkeypatch):
     monkeypatch.chdir("/")
     refused, (notice,) = here()

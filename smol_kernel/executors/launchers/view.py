@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smol_kernel.errors import ConfigError
+from smol_kernel.errors import BoxUnavailableError, ConfigError
 from smol_kernel.executors.launchers import seccomp
 from smol_kernel.executors.launchers.hidden import Watch
 from smol_kernel.executors.launchers.host_imports import writable_places
@@ -37,7 +37,7 @@ from smol_kernel.executors.launchers.own_lock import own_lock
 from smol_kernel.executors.launchers.own_session import NO_ROOM
 from smol_kernel.executors.launchers.pinned import check_links, check_programs, pinned
 from smol_kernel.executors.launchers.project_path import with_project_path
-from smol_kernel.executors.launchers.settings import BoxSettings, Limits
+from smol_kernel.executors.launchers.settings import OPT_OUT, BoxSettings, Limits
 from smol_kernel.executors.launchers.working_folder import holds, home_folder, working_folder
 from smol_kernel.memory.known_secrets import SECRET_NAME
 
@@ -363,9 +363,13 @@ def may_show(path: str) -> bool:
 
 
 def umask() -> int:
-    """That of this process, which can only be asked for by setting it, or here."""
-    with open("/proc/self/status") as lines:
-        mask = next((int(line.split()[1], 8) for line in lines if line.startswith("Umask:")), 0o022)
+    """That of this process, which can only be asked for by setting it, or here. Raises BoxUnavailableError where that
+    cannot be read: a box cannot be built then either."""
+    try:
+        lines = Path("/proc/self/status").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        raise BoxUnavailableError(f"no box can be built here: /proc is not mounted. Mount it, or, {OPT_OUT}") from None
+    mask = next((int(line.split()[1], 8) for line in lines if line.startswith("Umask:")), 0o022)
     return mask & 0o077  # without its own rights a child could not even begin
 
 
