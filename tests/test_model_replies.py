@@ -177,6 +177,8 @@ def piece(index, call_id, name, arguments):
         ((0, 0, 0, 0), ("a", None, "b", None)),
         ((None,) * 4, ("a", None, "b", None)),
         ((None,) * 4, ("a", "a", "b", "b")),
+        ((0, 0, 1, 1), ("a", "x", "b", "y")),
+        ((0, 0, 0, 0), ("a", "x", "b", "y")),
     ],
 )
 def test_pieces_of_calls_find_their_call(indexes, ids):
@@ -184,6 +186,11 @@ def test_pieces_of_calls_find_their_call(indexes, ids):
     message = agglomerate_stream_deltas(map(piece, indexes, ids, names, arguments))
     assert called(message.tool_calls) == [("f", '{"a":1}'), ("g", '{"b":2}')]
     assert [call.id for call in message.tool_calls] == ["a", "b"]
+
+
+def test_pieces_that_come_by_turns_find_their_call():
+    pieces = map(piece, (None,) * 4, "abab", ("f", "g", None, None), ("", "", "1", "2"))
+    assert called(agglomerate_stream_deltas(pieces).tool_calls) == [("f", "1"), ("g", "2")]
 
 
 def test_the_usage_of_a_stream_is_the_last_one_told():

@@ -197,7 +197,7 @@ def agglomerate_stream_deltas(
     """The message, of this `role`, that a finished stream of pieces amounts to.
 
     Usage is that of the last piece that carries one: providers send running totals, not differences. A piece of a
-    tool call belongs to the last call of its index, where it has one; a new id begins a new call.
+    tool call belongs to the last call of its index, where it has one; a new id with a name begins a new call.
     """
     text: list[str] = []
     calls: list[tuple[int | None, ChatMessageToolCall]] = []
@@ -228,17 +228,21 @@ def pieces_of(message: ChatMessage) -> Iterator[ChatMessageStreamDelta]:
 def _call_of(
     calls: list[tuple[int | None, ChatMessageToolCall]], piece: ChatMessageToolCallStreamDelta
 ) -> ChatMessageToolCall:
-    """The call that `piece` goes on with; some providers send no index, or the same one for all calls."""
-    for index, call in reversed(calls):
-        if piece.index in (None, index) and (not piece.id or piece.id == call.id or not call.id):
+    """The call that `piece` goes on with; some providers send no index, or the same one for all calls, and some a new
+    id with each piece."""
+    fitting = [call for index, call in reversed(calls) if piece.index in (None, index)]
+    for call in fitting:
+        if not piece.id or piece.id == call.id or not call.id:
             return call
+    if fitting and not (piece.function and piece.function.name):
+        return fitting[0]
     call = ChatMessageToolCall(ChatMessageToolCallFunction(name="", arguments=""), id="")
     calls.append((piece.index, call))
     return call
 
 
 def _add_piece(call: ChatMessageToolCall, piece: ChatMessageToolCallStreamDelta) -> None:
-    call.id = piece.id or call.id
+    call.id = call.id or piece.id or ""
     call.type = piece.type or call.type
     if piece.function is not None:
         call.function.name = piece.function.name or call.function.name
