@@ -10,7 +10,7 @@ from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
 from smol_kernel.errors import AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
-from smol_kernel.executors.tool_calls import AT_ONCE, LONGEST, ToolCalls, as_python, error_of
+from smol_kernel.executors.tool_calls import AT_ONCE, LONGEST, ToolCalls, error_of
 from smol_kernel.memory.budget import at_least_one
 from smol_kernel.memory.messages import ChatMessage, MessageRole
 from smol_kernel.memory.steps import ActionStep, ToolCall
@@ -94,7 +94,7 @@ class ToolCallingAgent(MultiStepAgent):
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
         message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
         step.tool_calls = calls = self._read_calls(message)
-        yield ActionProposed(thought=message.text.strip(), code="\n".join(map(as_python, calls)))
+        yield ActionProposed(thought=message.text.strip(), code=self._hands.as_python(calls, functions(self)))
         if len(calls) > 1 and any(call.name == "final_answer" for call in calls):
             raise AgentExecutionError("Call final_answer alone, in a reply of its own, when you have all results.")
         self._hands.through = self._overridden("execute_tool_call")

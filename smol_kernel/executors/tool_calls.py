@@ -38,6 +38,7 @@ from smol_kernel.executors.tool_thread import Job, PollingToolThread, ToolThread
 from smol_kernel.executors.tracebacks import message
 from smol_kernel.executors.values import decode, encode, remote
 from smol_kernel.executors.written_arguments import arguments_in
+from smol_kernel.executors.written_calls import as_python, as_written, free_name, is_name
 from smol_kernel.memory.known_secrets import redacted
 from smol_kernel.memory.life import Life
 from smol_kernel.memory.rich_values import AgentAudio, AgentImage, handle_agent_output_types
@@ -83,6 +84,10 @@ class ToolCalls:
         self.images: list[Any] = []
         """Images among these."""
         self._images: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+        """In Python, of images and sounds that tools gave: the name that an argument has for one → the variable."""
+        self._binds: dict[int, str] = {}
+        """The variables that calls of the last reply bind, by the id of the call's object."""
         self._made: list[MadeCall] = []
         self._cut_short = False
         """Whether a call of the last reply was not made, or not waited for, because the run was stopped."""
@@ -122,6 +127,23 @@ class ToolCalls:
         )
         raise_what_came_from_around(failed)
 
+    def as_python(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> str:
+        """The calls of a reply that are made next, each a line of Python; those that give an image or a sound bind it
+        to a name, by which later ones are given it. A call that cannot be read is shown as it was written."""
+        self._names = {said: name for said, name in self._names.items() if said in self.state}
+        self._binds = {}
+        lines: list[str] = []
+        for call in calls:
+            try:
+                kind = self._given(call, tools)[0].output_type
+                if kind in ("image", "audio"):
+                    taken = {*self.state, *self._names.values(), *self._binds.values()}
+                    self._binds[id(call)] = free_name(kind, taken)
+                lines.append(self._line(call, tools))
+            except AgentError:
+                lines.append(as_written(call.name, call.arguments))
+        return "\n".join(lines)
+
     def interrupt(self) -> None:
         """Wait for no call any longer; the code of those that run some is ended. Any thread."""
         self._arrivals.put(None)
@@ -130,7 +152,7 @@ class ToolCalls:
 
     def call(self, call: ToolCall, tools: Mapping[str, Tool]) -> Any:
         """What one call gives, made at once on this thread. Raises AgentToolCallError or AgentToolExecutionError."""
-        tool, arguments = self._meaning(call, tools)
+        tool, arguments = self.meaning(call, tools)
         handlers = program_handlers()
         try:
             return result_of(tool(**arguments), lambda _: None)
@@ -142,19 +164,30 @@ class ToolCalls:
     def _checked(
         self, call: ToolCall, tools: Mapping[str, Tool], arrivals: queue.SimpleQueue[Any], room: threading.Semaphore
     ) -> MadeCall:
-        tool, arguments = self._meaning(call, tools)
+        tool, arguments = self.meaning(call, tools)
         event = ToolCalled(
             call=f"c{next(self.call_numbers)}",
             tool=call.name,
             kwargs={name: plain(value) for name, value in arguments.items()},
-            summary=as_python(call, 200),
+            summary=truncate(self._line(call, tools), 200),
             blocking=not (tool.threaded or tool.is_async),
         )
         emitted = Emitted(event.call, arrivals.put, lambda: arrivals.put(_WAKE))
         return MadeCall(event, call, tool, arguments, emitted, room, self._longest)
 
-    def _meaning(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
-        """The tool that a call names, and its arguments as they are meant."""
+    def meaning(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
+        """The tool that a call names, and its arguments as they are meant. Raises AgentToolCallError or
+        AgentToolExecutionError for a call that cannot be made."""
+        tool, given = self._given(call, tools)
+        arguments = {name: self._meant(name, value) for name, value in given.items()}
+        try:
+            validate_tool_arguments(tool, arguments)
+        except (ValueError, TypeError) as error:
+            raise AgentToolCallError(str(error)) from error
+        return tool, arguments
+
+    def _given(self, call: ToolCall, tools: Mapping[str, Tool]) -> tuple[Tool, dict[str, Any]]:
+        """The tool that a call names, and its arguments by name, as they were written."""
         tool = tools.get(call.name) if isinstance(cast("Any", call.name), str) else None
         if tool is None:
             raise AgentToolExecutionError(f"There is no tool {call.name!r}; there are: {', '.join(tools)}.")
@@ -162,12 +195,15 @@ class ToolCalls:
         given = arguments_in(given, tool) if isinstance(given, str) else given
         if not isinstance(given, dict):  # of a tool with one input some models give the value alone
             given = {next(iter(tool.inputs), "value"): given}
-        arguments = {name: self._meant(name, value) for name, value in given.items()}
-        try:
-            validate_tool_arguments(tool, arguments)
-        except (ValueError, TypeError) as error:
-            raise AgentToolCallError(str(error)) from error
-        return tool, arguments
+        return tool, given
+
+    def _line(self, call: ToolCall, tools: Mapping[str, Tool]) -> str:
+        bound = f"{self._binds[id(call)]} = " if id(call) in self._binds else ""
+        return bound + as_python(call.name, self._given(call, tools)[1], self._variable)
+
+    def _variable(self, name: str) -> str:
+        """The Python name of the variable that an argument names; "" if it names none."""
+        return self._names.get(name, name if is_name(name) else "") if name in self.state else ""
 
     def _meant(self, name: str, given: Any) -> Any:
         """What an argument stands for: the variable it names; so does each of the variables for an agent."""
@@ -313,6 +349,8 @@ class ToolCalls:
                 self._images[made.event.call] = rich.to_raw()
                 self.state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
             self._life.given[said] = self.state[said]
+            if id(made.call) in self._binds:
+                self._names[said] = self._binds[id(made.call)]
         else:
             said = truncate(clean(redacted(str(value))), self._longest).strip()
         final = made.call.name == "final_answer"
@@ -335,14 +373,6 @@ def error_of(finished: ActionFinished) -> AgentError | None:
     """The error of a step whose calls ended so."""
     kind = AgentError if finished.error_type == AgentError.__name__ else AgentToolExecutionError
     return kind(finished.error) if finished.error else None
-
-
-def as_python(call: ToolCall, longest: int = 2_000) -> str:
-    """A call as a line of Python, of at most so many characters."""
-    arguments: Any = call.arguments if call.arguments not in (None, "") else {}
-    named = isinstance(arguments, dict)
-    written = ", ".join(f"{name}={value!r}" for name, value in arguments.items()) if named else repr(arguments)
-    return truncate(f"{call.name}({written})", longest)
 
 
 def plain(value: Any) -> Any:

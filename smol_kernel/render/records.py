@@ -39,7 +39,7 @@ _OF_A_PROOF = ("proved:", "shownagain:", "notproved:", "notreproduced:")
 """How our lines on a proof begin (`runs.proof`), without what is no letter."""
 _MARKS = re.compile(r"(?:[ \t]*(?:(?:#{1,6}|[-*+]|\d+[.)])(?=[ \t])|[>|]))*[ \t]*")
 """Of headings, lists, quotations, tables and indented code, at the beginning of a line."""
-_CALLED = re.compile(r"^(\w+)\(", re.MULTILINE)
+_CALLED = re.compile(r"^(?:\w+ = )?(\w+)\(", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _UNTITLED = re.compile(r"`{3}|~{3}|\||<think>")  # how a block of code begins, a table, and reasoning
 _SENTENCE = re.compile(
