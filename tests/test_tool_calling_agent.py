@@ -1065,6 +1065,24 @@ def test_a_subclass_may_give_the_last_answer(tmp_path):
     assert len(model.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("last", "answer"),
+    [
+        (final(5), 5),
+        (final("data"), [1]),
+        ('So: {"name": "final_answer", "arguments": {"answer": "done"}}', "done"),
+        (calls(("final_answer", "5 of them")), "5 of them"),
+        (calls(("echo", {"text": "b"}), text="I would call it again."), "I would call it again."),
+        (calls(("final_answer", {"text": "b"}), text="Well."), "Well."),
+        ('{"sum": 5}', '{"sum": 5}'),
+        ("", None),
+    ],
+)
+def test_the_last_reply_may_be_a_call_of_the_answer(make, last, answer):
+    agent = make([calls(("echo", {"text": "a"})), last], [echo], max_steps=1)
+    assert agent.run("go", additional_args={"data": [1]}) == answer
+
+
 def test_a_function_set_in_place_may_give_the_last_answer(make):
     agent = make([calls(("echo", {"text": "a"}))], [echo], max_steps=1)
     agent.provide_final_answer = lambda task: ChatMessage(MessageRole.ASSISTANT, f"none for {task!r}")

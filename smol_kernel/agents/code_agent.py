@@ -136,10 +136,10 @@ class CodeAgent(MultiStepAgent):
         reply = code_replies.closed(message.text, self.code_block_tags) if is_whole else message.text
         return truncate(reply, _LONGEST_REPLY)
 
-    def _answer_in(self, reply: str, best: Any) -> Any:
+    def _answer_in(self, message: ChatMessage, best: Any) -> Any:
         """The text of a last reply; of one that ends in an action all the same, its literal answer or what it says."""
         tags = None if self.use_structured_outputs_internally else self.code_block_tags
-        return code_replies.answer_in(reply, tags, best)
+        return code_replies.answer_in(message.text, tags, best)
 
     def _interrupt_action(self) -> None:
         self.python_executor.interrupt()

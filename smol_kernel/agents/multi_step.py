@@ -78,9 +78,9 @@ class MultiStepAgent(RunnableAgent):
         """The reply's text as it is remembered."""
         return message.text
 
-    def _answer_in(self, reply: str, best: Any) -> Any:
+    def _answer_in(self, message: ChatMessage, best: Any) -> Any:
         """The answer in a reply that was asked for one; `best` if it says nothing."""
-        return without_reasoning(reply).strip() or best
+        return without_reasoning(message.text).strip() or best
 
     def _prepare(self, anew: bool, variables: Mapping[str, Any]) -> None:
         """Make ready to act, before the first step of a run; `anew`, without what is left of the last one."""
@@ -315,7 +315,7 @@ class MultiStepAgent(RunnableAgent):
                 message = own(self.task or "") if own else (yield from request)
                 if message is not None:
                     step.model_output_message, step.token_usage = message, message.token_usage
-                    said = self._answer_in(message.text, self.life.best)
+                    said = self._answer_in(message, self.life.best)
                     step.action_output = self.answer_type.convert(said) if self.answer_type else said
             except errors.AgentError as failure:
                 if type(failure) is not type(limit):

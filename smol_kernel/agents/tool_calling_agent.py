@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from smol_kernel.agents.managed_agent import functions, managed, successors
 from smol_kernel.agents.multi_step import MultiStepAgent
 from smol_kernel.agents.prompts import PromptTemplates
-from smol_kernel.errors import AgentExecutionError, AgentParsingError
+from smol_kernel.errors import AgentError, AgentExecutionError, AgentParsingError
 from smol_kernel.events import ActionFinished, ActionProposed, Event
 from smol_kernel.executors.tool_calls import AT_ONCE, LONGEST, ToolCalls, error_of
 from smol_kernel.memory.budget import at_least_one
@@ -90,6 +91,14 @@ class ToolCallingAgent(MultiStepAgent):
 
     def _interrupt_action(self) -> None:
         self._hands.interrupt()
+
+    def _answer_in(self, message: ChatMessage, best: Any) -> Any:
+        """The text of a last reply; of one that calls `final_answer` all the same, what that is given."""
+        with suppress(AgentError):
+            for call in self._read_calls(message):
+                if call.name == "final_answer":
+                    return self._hands.meaning(call, functions(self))[1].get("answer", best)
+        return super()._answer_in(message, best)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
         message = step.model_output_message or ChatMessage(MessageRole.ASSISTANT)
