@@ -257,9 +257,9 @@ def test_a_plain_reply_cut_in_the_middle_is_asked_again():
             "longer than the model can read",
         ),
         (Status(429, "pay", "insufficient_quota"), "the quota of this key is used up"),
-        (Raw("{not json"), "is no chat completion"),
+        (Raw("{not json", "text/plain"), "is no chat completion"),
         (Raw("<html>Welcome</html>", "text/html"), "is no chat completion"),
-        (Raw(""), "is no chat completion"),
+        (Raw("", "text/plain"), "is no chat completion"),
     ],
     ids=str,
 )

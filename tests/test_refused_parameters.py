@@ -1,9 +1,11 @@
-"""Parameters that a model refuses or cannot bear: it is asked once more without, and not sent them again."""
+"""What of a request a model refuses or cannot bear: it is asked once more without, and not sent it again."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from model_server import ModelServer, Refused, Status, Text, _chunk, _completion
+from model_server import ModelServer, Raw, Refused, Status, Text, _chunk, _completion
 
 from smol_kernel.agents.tool_calling_agent import ToolCallingAgent
 from smol_kernel.errors import ModelError
@@ -13,6 +15,7 @@ from smol_kernel.models.call import ModelCall
 from smol_kernel.models.litellm import LiteLLMModel
 from smol_kernel.models.providers import AzureOpenAIModel
 from smol_kernel.models.requests import REMOVE_PARAMETER
+from smol_kernel.tools.base import tool
 
 MESSAGES = [ChatMessage(MessageRole.USER, "Say hello.")]
 STOP = ["</code>"]
@@ -156,6 +159,126 @@ def test_options_of_the_stream_are_those_that_were_given():
         {"include_usage": False},
         {"include_usage": True},
     ]
+
+
+# Tools, the demand for a call, streaming, and system messages
+
+WHOLE = [  # what cannot be taken, and how servers say it
+    ("tools", Status(400, "registry.ollama.ai/library/gemma3:4b does not support tools")),
+    ("tools", Status(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')),
+    ("tools", Status(404, "No endpoints found that support tool use.")),
+    ("tools", Status(500, "tools param requires --jinja flag")),
+    ("tools", Status(500, "Unsupported param: tools")),
+    ("tool_choice", Status(400, '`tool_choice` must either be a named tool, "auto", or "none".')),
+    ("tool_choice", Status(400, "Tool choice 'required' is not supported for this model")),
+    ("tool_choice", Refused(422, {"detail": [{"loc": ["body", "tool_choice"], "msg": "Input should be 'auto'"}]})),
+    ("tool_choice", Status(400, "a call cannot be guaranteed", "tool_choice_not_supported")),
+    ("tool_choice", Status(500, "Unsupported param: tool_choice")),
+    ("stream", Status(500, "Cannot use tools with stream")),
+    ("stream", Status(400, "Streaming is not supported")),
+    ("stream", Refused(422, {"detail": [{"loc": ["body", "stream"], "msg": "Extra inputs are not permitted"}]})),
+    ("system", Status(400, "System role not supported")),
+    ("system", Status(500, "Jinja Exception: System role not supported")),
+]
+
+
+@tool
+def add(a: int) -> int:
+    """Adds.
+
+    Args:
+        a: A number.
+    """
+    return a
+
+
+def parts_of(request):
+    return {*request.body, *(message["role"] for message in request.body["messages"])}
+
+
+@pytest.mark.parametrize(("name", "refusal"), WHOLE, ids=str)
+def test_what_a_server_does_without_is_left_out_at_once_and_from_then_on(make, name, refusal):
+    reply = Text('{"name": "final_answer", "arguments": {"answer": 42}}')
+    with ModelServer(refusal, reply, reply) as server:
+        model = model_at(server, retry_wait=100)
+        told = []
+        for _ in range(2):
+            agent = make((), (add,), kind=ToolCallingAgent, model=model, stream_outputs=True)
+            *events, end = agent.events("task")
+            told += [each for each in events if isinstance(each, Notice) and each.text.startswith("Model ")]
+            assert end.state == "success"
+        assert len(told) == 1
+    first, *others = map(parts_of, server.requests)
+    assert {"tools", "tool_choice", "stream", "system"} <= first and len(others) == 2
+    for sent in others:
+        along = {"tools": {"tool_choice"}, "stream": {"stream_options"}}.get(name, set())
+        assert first - sent == {name, *along}
+    said = server.requests[0].body["messages"]
+    if name == "system":
+        assert server.requests[1].body["messages"][0]["content"] == "\n".join(each["content"] for each in said)
+
+
+@BOTH
+def test_an_order_of_roles_that_litellm_keeps_to_itself_is_that_of_the_system_message(stream):
+    messages = [ChatMessage(MessageRole.SYSTEM, "Be kind."), *MESSAGES]
+    refusal = Status(400, "Conversation roles must alternate user/assistant/user/assistant/...")
+
+    def ask(model):
+        call = ModelCall(model, messages, stream=stream)
+        told = [each for each in call if isinstance(each, Notice)]
+        return call.message.text, len(told)
+
+    with ModelServer(refusal, refusal, Text("hello"), Text("again"), refusal, refusal) as server:
+        model = model_at(server)
+        assert [ask(model), ask(model)] == [("hello", 1), ("again", 0)]
+        assert server.requests[-1].body["messages"] == [{"role": "user", "content": "Be kind.\nSay hello."}]
+        with pytest.raises(ModelError, match="roles must alternate"):
+            ask(model)
+
+
+@pytest.mark.parametrize("calls", [False, True], ids=["text", "calls"])
+def test_a_server_that_knows_no_streams_is_read_whole(calls):
+    completion = _completion(None if calls else "hello", None)
+    if calls:
+        call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+        completion["choices"][0]["message"]["tool_calls"] = [call]
+    with ModelServer(*[Raw(json.dumps(completion))] * 3) as server:
+        model = model_at(server)
+        for _ in range(2):
+            message = agglomerate_stream_deltas(list(model.generate_stream(MESSAGES)))
+            assert message.text == ("" if calls else "hello")
+            assert [each.function.name for each in message.tool_calls or ()] == (["add"] if calls else [])
+    assert ["stream" in request.body for request in server.requests] == [True, False, False]
+
+
+def test_what_a_server_says_in_place_of_a_stream_is_told():
+    unloaded = Raw(json.dumps({"error": {"message": "Model unloaded."}}))
+    with ModelServer(unloaded, unloaded, Text("hello")) as server:
+        model = model_at(server)
+        with pytest.raises(ModelError, match="Model unloaded"):
+            list(model.generate_stream(MESSAGES))
+        assert agglomerate_stream_deltas(list(model.generate_stream(MESSAGES))).text == "hello"
+    assert ["stream" in request.body for request in server.requests] == [True, False, True]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refused(422, {"detail": [{"loc": ["body", "tools", 0, "strict"], "msg": "Extra inputs are not permitted"}]}),
+        Status(400, "Invalid schema for function 'add': this is not supported"),
+        Status(400, "unexpected end of the stream of system events"),
+        Status(400, "Invalid schema: unknown field: strict"),
+        Status(401, "this key does not support tools"),
+    ],
+    ids=str,
+)
+def test_a_refusal_that_is_not_about_these_is_told_as_it_is(refusal, stream):
+    messages = [ChatMessage(MessageRole.SYSTEM, "Be kind."), *MESSAGES]
+    with ModelServer(refusal, Text("x")) as server:
+        with pytest.raises(ModelError):
+            list(ModelCall(model_at(server), messages, stream=stream, tools_to_call_from=[add]))
+        assert len(server.requests) == 1
 
 
 # Stop sequences in what a model thinks

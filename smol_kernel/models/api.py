@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from smol_kernel.errors import ContextLengthError, ModelError, SmolError
 from smol_kernel.memory.known_secrets import SHORTEST, redacted, without_password
@@ -17,15 +17,17 @@ from smol_kernel.memory.messages import (
     ChatMessageToolCall,
     ChatMessageToolCallStreamDelta,
     MessageRole,
+    pieces_of,
 )
 from smol_kernel.memory.usage import TokenUsage
+from smol_kernel.models import unusable
 from smol_kernel.models.base import Model
-from smol_kernel.models.call import begin_again, can_begin_again, charge_refused, is_ended_by, pause
-from smol_kernel.models.failures import Target, is_lost_connection, no_completion, read_failure
+from smol_kernel.models.call import begin_again, can_begin_again, is_ended_by, pause
+from smol_kernel.models.failures import Target, is_lost_connection, read_failure
 from smol_kernel.models.pace import Pace
 from smol_kernel.models.parts import TextOfParts
 from smol_kernel.models.quirks import Kind, quirk_of
-from smol_kernel.models.refused import RefusedParameters, require_not_stopped, thought_in
+from smol_kernel.models.refused import RefusedParameters, refused_in
 from smol_kernel.models.replies import StopScan, remove_content_after_stop_sequences
 from smol_kernel.models.sent_media import SentMedia
 
@@ -143,11 +145,7 @@ class ApiModel(Model):
             request.pop("stream_options", None)
 
             def once(request: dict[str, Any]) -> Iterator[ChatMessage]:
-                def attempt() -> ChatMessage:
-                    self._apply_rate_limit()
-                    return self._message(self._asked().completion(**request), stop_sequences, target, request)
-
-                yield self._attempted(attempt, target)
+                yield self._attempted(lambda: self._message(request, stop_sequences, target), target)
 
             yield from self._parameters.found_out(request, once)
 
@@ -172,12 +170,15 @@ class ApiModel(Model):
                 request["stream_options"] = {"include_usage": True}
 
             def once(request: dict[str, Any]) -> Iterator[ChatMessageStreamDelta]:
+                if "stream" not in request:
+                    whole = self._attempted(lambda: self._message(request, stop_sequences, target), target)
+                    yield from pieces_of(whole)
+                    return
                 attempt = 0
                 while True:
                     attempt += 1
                     delivered = False
                     try:
-                        self._apply_rate_limit()
                         for piece in self._pieces(request, stop_sequences, target):
                             delivered = True
                             yield piece
@@ -283,10 +284,22 @@ class ApiModel(Model):
             message = message if is_word else message.replace(key, "…")
         return redacted(message)
 
+    def _sent(self, request: dict[str, Any], target: Target) -> Any:
+        """What the client gives for `request`. Raises ModelError at once for what it refuses of it."""
+        self._apply_rate_limit()
+        try:
+            given = self._asked().completion(**request)
+        except Exception as error:
+            if refused_in(error, request):
+                raise ModelError(self._without_keys(read_failure(error, target).message, target)) from error
+            raise
+        unusable.require_reply(given, self.model_id)
+        return given
+
     def _pieces(
         self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target
     ) -> Iterator[ChatMessageStreamDelta]:
-        stream = self._asked().completion(**request)
+        stream = self._sent(request, target)
         if type(inner := getattr(stream, "completion_stream", None)).__module__.partition(".")[0] == "openai":
             stream.completion_stream = inner = TextOfParts(inner)
         scan = StopScan(stop_sequences)
@@ -298,7 +311,7 @@ class ApiModel(Model):
                 delta = getattr(choice, "delta", None)
                 text, calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
                 said_something = said_something or bool(text or calls)
-                called, thought = called or bool(calls), thought or thought_in(delta)
+                called, thought = called or bool(calls), thought or unusable.thought_in(delta)
                 refusal += getattr(delta, "refusal", None) or ""
                 finished = getattr(choice, "finish_reason", None) or finished
                 usage = getattr(chunk, "usage", None) or usage
@@ -310,7 +323,7 @@ class ApiModel(Model):
         except Exception as error:
             began = said_something or getattr(inner, "began", False)
             if target.address and not began and "before a finish_reason was received" in str(error):
-                raise ModelError(no_completion(target)) from error
+                raise unusable.no_stream(target, inner) from error
             finished = finished or getattr(stream, "received_finish_reason", None)
             if not (said_something and finished and is_lost_connection(error)):
                 raise  # else it broke off behind the end of the reply
@@ -323,32 +336,35 @@ class ApiModel(Model):
             finished = stream.received_finish_reason or getattr(stream, "intermittent_finish_reason", None)
             usage = next((chunk.usage for chunk in reversed(stream.chunks) if getattr(chunk, "usage", None)), None)
         if not said_something and not finished:
-            raise ModelError(no_completion(target))
+            raise unusable.no_stream(target, inner)
         counted, rest = self._count(usage, stream), scan.rest()
         if not said_something:
-            self._refuse_silence(finished, refusal, counted)
+            unusable.refuse_silence(self.model_id, finished, refusal, counted)
         if finished is None:
-            self._refuse("broke off the connection (in the middle of the reply)", counted)
+            unusable.refuse(self.model_id, "broke off the connection (in the middle of the reply)", counted)
         if not (called or scan.over) and (not said or can_begin_again()):
-            require_not_stopped(request, finished, said + rest, thought, counted)
+            unusable.require_not_stopped(request, finished, said + rest, thought, counted)
         cut_off = finished in BROKEN_OFF and not scan.over
         if counted or rest or cut_off:
             yield ChatMessageStreamDelta(content=rest or None, token_usage=counted, cut_off=cut_off)
 
-    def _message(
-        self, reply: Any, stop_sequences: list[str] | None, target: Target, request: dict[str, Any]
-    ) -> ChatMessage:
+    def _message(self, request: dict[str, Any], stop_sequences: list[str] | None, target: Target) -> ChatMessage:
+        reply = self._sent(request, target)
         if not getattr(reply, "choices", None):
             raise ModelError(f"model {self.model_id!r} sent a reply without a choice; ask again, or try another model")
         choice = reply.choices[0]
         calls = [ChatMessageToolCall.read(call) for call in choice.message.tool_calls or []]
         counted = self._count(getattr(reply, "usage", None), reply)
         if not choice.message.content and not calls:
-            self._refuse_silence(choice.finish_reason, getattr(choice.message, "refusal", None), counted)
+            unusable.refuse_silence(
+                self.model_id, choice.finish_reason, getattr(choice.message, "refusal", None), counted
+            )
         said = choice.message.content or ""
         kept = remove_content_after_stop_sequences(said, stop_sequences)
         if kept == said and not calls:
-            require_not_stopped(request, choice.finish_reason, said, thought_in(choice.message), counted)
+            unusable.require_not_stopped(
+                request, choice.finish_reason, said, unusable.thought_in(choice.message), counted
+            )
         return ChatMessage(
             role=MessageRole.ASSISTANT,
             content=kept or None,
@@ -357,20 +373,6 @@ class ApiModel(Model):
             token_usage=counted,
             cut_off=choice.finish_reason in BROKEN_OFF and kept == said,
         )
-
-    def _refuse_silence(self, finished: str | None, refusal: str | None, counted: TokenUsage | None) -> None:
-        """Raises ModelError where an empty reply tells why it is empty: the model has nothing to mend then."""
-        if finished == "length":
-            self._refuse("used up its output tokens before it said anything; raise max_tokens", counted)
-        if refusal or finished == "content_filter":
-            why = refusal or "the provider's content filter held the reply back"
-            self._refuse(f"refused to answer: {why:.500}. Change the task, or try another model", counted)
-
-    def _refuse(self, why: str, counted: TokenUsage | None) -> NoReturn:
-        """Raises ModelError for a reply that is of no use, and is paid for all the same."""
-        if counted:
-            charge_refused(counted)
-        raise ModelError(f"model {self.model_id!r} {why}")
 
     def _count(self, usage: Any, reply: Any) -> TokenUsage | None:
         """The usage a reply tells, also added to `self.usage`; None if it tells none (LiteLLM then puts zeros)."""

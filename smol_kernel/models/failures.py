@@ -11,12 +11,12 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from smol_kernel.errors import ContextLengthError, SmolError
-from smol_kernel.models.not_taken import parameter_not_taken
+from smol_kernel.models.not_taken import not_taken
 from smol_kernel.models.too_long import asked_and_whole, says_too_long
 from smol_kernel.models.unreached import bottom_words, is_misread, or_proxy, other_protocol, unreached
 from smol_kernel.models.waits import told_wait
@@ -48,6 +48,7 @@ _NO_MEDIA = re.compile(
 """In what servers say that have no eyes and no ears: llama.cpp with 500, OpenRouter with 404, Ollama, vLLM."""
 _REFUSING = (400, 415, 422)
 """Statuses with which servers refuse a request that they do not understand."""
+_MAY_REFUSE = (404, 500, 501, *_REFUSING)  # those with which some say what of it they do not take
 _DEEPEST = 5
 _CALLED = {"google": "gemini", "claude": "anthropic"}
 """Providers by names under which LiteLLM does not know them → its names."""
@@ -164,23 +165,22 @@ def is_media(error: BaseException | None) -> bool:
     return _says_no_media(chain) or any(part in _words(chain) for part in ("image_url", "input_audio"))
 
 
-def refused_parameter(error: BaseException | None, sent: list[str]) -> str | None:
+def refused_parameter(error: BaseException | None, sent: Mapping[str, Any]) -> str | None:
     """Which of the parameters that were sent is named as one that the model, or LiteLLM for it, does not take."""
     chain = list(_chain(error))
     if not chain or _is_too_long(chain):
         return None
-    told = _sent(chain)
-    if _status(chain) not in (400, 422):
-        if not any(type(cause).__name__ == "UnsupportedParamsError" for cause in chain):
-            return None
-        told = str(chain[0])
+    by_server = _status(chain) in _MAY_REFUSE
+    if not (by_server or any(type(cause).__name__ == "UnsupportedParamsError" for cause in chain)):
+        return None
+    told = _sent(chain) if by_server else str(chain[0])
     inner = told.get("error") if isinstance(told, dict) else None
     code, param = (str(inner.get(name) or "") for name in ("code", "param")) if isinstance(inner, dict) else ("", "")
-    return parameter_not_taken(f"{_reason(told)} {code}".lower(), param, sent)
+    return not_taken(f"{_reason(told)} {code}".lower(), param, sent)
 
 
 def _says_no_media(chain: list[BaseException]) -> bool:
-    return _status(chain) in (404, 500, 501, *_REFUSING) and _NO_MEDIA.search(_words(chain)) is not None
+    return _status(chain) in _MAY_REFUSE and _NO_MEDIA.search(_words(chain)) is not None
 
 
 def is_lost_connection(error: BaseException) -> bool:

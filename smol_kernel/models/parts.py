@@ -15,6 +15,12 @@ class TextOfParts:
         self.began = False
         """Whether anything came that is a piece of a reply, be it without text."""
 
+    @property
+    def may_be_whole(self) -> bool:
+        """Whether the server answered with JSON, as one does that knows no streams."""
+        headers = getattr(getattr(self._stream, "response", None), "headers", None) or {}
+        return "json" in headers.get("content-type", "")
+
     def __iter__(self) -> TextOfParts:
         return self
 

@@ -1,5 +1,5 @@
-"""`RefusedParameters`: parameters of a request that a model turned out to refuse, or not to bear: it is asked once more
-without, and they are not sent to it again. Of images and the like it is `sent_media.py`."""
+"""`RefusedParameters`: what of a request a model turned out to refuse, or not to bear: it is asked once more without,
+and it is not sent to it again. Of images and the like it is `sent_media.py`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,36 @@ from typing import Any, TypeVar
 from smol_kernel.errors import ModelError
 from smol_kernel.events import Notice, emit
 from smol_kernel.memory.messages import ChatMessage, ChatMessageStreamDelta
-from smol_kernel.memory.usage import TokenUsage
 from smol_kernel.models.base import Model
-from smol_kernel.models.call import begin_again, charge_refused
+from smol_kernel.models.call import begin_again
 from smol_kernel.models.failures import refused_parameter
-from smol_kernel.models.replies import without_reasoning
+from smol_kernel.models.requests import without_system
+from smol_kernel.models.unusable import NothingCame, StoppedThinking
 
 T = TypeVar("T", ChatMessage, ChatMessageStreamDelta)
-CAN_GO = ("stop", "stream_options", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_tokens")
-"""Parameters without which a reply is still one to what was asked."""
-_IN_PLACE = {"max_tokens": "max_completion_tokens"}
-"""What is sent in place of one that is refused."""
-
-
-class StoppedThinking(ModelError):
-    """A stop sequence that was sent ended a reply in which the model only thought so far."""
+_LEFT_OUT = "it is left out"
+CAN_GO = {
+    "stop": "none are sent; they end its reply all the same",
+    "stream": "its replies come whole",
+    "stream_options": _LEFT_OUT,
+    "system": "what is said there is said as the user",
+    "tools": "it is asked to write its calls as text",
+    "tool_choice": _LEFT_OUT,
+    "parallel_tool_calls": _LEFT_OUT,
+    "temperature": _LEFT_OUT,
+    "top_p": _LEFT_OUT,
+    "max_tokens": "max_completion_tokens is sent in its place",
+}
+"""What a reply can do without and still be one to what was asked, parameters and "system", the messages of that role →
+what is done instead."""
+_CALLED = {
+    "stop": "stop sequences",
+    "stream": "request to stream",
+    "system": "system message",
+    "tools": "structured calls",
+}
+_ALONG = {"tools": ("tool_choice", "parallel_tool_calls"), "stream": ("stream_options",)}
+"""What goes with it."""
 
 
 class RefusedParameters:
@@ -50,8 +65,8 @@ class RefusedParameters:
                 left_out |= {"stop"}
                 begin_again()
             except ModelError as error:
-                name = refused_parameter(error.__cause__, [each for each in CAN_GO if each in sent])
-                if name is None or delivered:
+                name = error.may_be if isinstance(error, NothingCame) else refused_in(error.__cause__, sent)
+                if name not in _sent(sent) or delivered:
                     raise
                 left_out |= {name}
             else:
@@ -62,31 +77,26 @@ class RefusedParameters:
     def _learn(self, names: frozenset[str], stopped: bool) -> None:
         self.refused |= names
         for name in sorted(names):
-            instead = f"{_IN_PLACE[name]} is sent in its place" if name in _IN_PLACE else "it is left out"
-            why = f"takes no {name}: {instead}."
-            if name == "stop":
-                why = "is stopped by stop sequences while it thinks" if stopped else "takes no stop sequences"
-                why += ": none are sent; they end its reply all the same."
-            emit(Notice(text=f"Model {self._model.model_id!r} {why}"))
+            why = f"takes no {_CALLED.get(name, name)}"
+            if name == "stop" and stopped:
+                why = "is stopped by stop sequences while it thinks"
+            emit(Notice(text=f"Model {self._model.model_id!r} {why}: {CAN_GO[name]}."))
 
 
-def require_not_stopped(
-    request: dict[str, Any], finished: str | None, said: str, thought: bool, counted: TokenUsage | None
-) -> None:
-    """Raises StoppedThinking for a reply that ended so, of what was `said` and `thought` beside it, where a stop
-    sequence that is meant for what is said may have ended it."""
-    only_thought = thought if not said.strip() else not without_reasoning(said).strip()
-    if "stop" in request and finished == "stop" and only_thought:
-        if counted:
-            charge_refused(counted)
-        raise StoppedThinking(f"model {request.get('model')!r} was stopped while it was still thinking")
-
-
-def thought_in(message: Any) -> bool:
-    """Whether there is reasoning beside the text of a message, or of a piece of one."""
-    return bool(getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None))
+def refused_in(error: BaseException | None, request: dict[str, Any]) -> str | None:
+    """What of CAN_GO in `request` the server says that it refuses; None: `error` says something else."""
+    return refused_parameter(error, _sent(request))
 
 
 def _without(request: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    kept = {name: value for name, value in request.items() if name not in names}
-    return kept | {_IN_PLACE[name]: request[name] for name in names if name in _IN_PLACE and name in request}
+    gone = names.union(*(_ALONG.get(name, ()) for name in names))
+    kept = {name: value for name, value in request.items() if name not in gone}
+    if "max_tokens" in gone and "max_tokens" in request:
+        kept["max_completion_tokens"] = request["max_tokens"]
+    return kept | ({"messages": without_system(request["messages"])} if "system" in gone else {})
+
+
+def _sent(request: dict[str, Any]) -> dict[str, Any]:
+    """What of CAN_GO is in `request`."""
+    said = [message for message in request["messages"] if message["role"] == "system"]
+    return {name: request[name] for name in CAN_GO if name in request} | ({"system": said} if said else {})

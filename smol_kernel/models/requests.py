@@ -66,6 +66,18 @@ def get_clean_message_list(
     return cleaned
 
 
+def without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of a request, what is said as the system as the user's."""
+    merged: list[dict[str, Any]] = []
+    for message in messages:
+        role = "user" if message["role"] == "system" else message["role"]
+        if merged and merged[-1]["role"] == role == "user":
+            merged[-1]["content"] = _joined(merged[-1]["content"], message["content"])
+        else:
+            merged.append({**message, "role": role})
+    return merged
+
+
 def known_role(role: Any) -> MessageRole:
     """`role`, as one of ours. Raises ModelError for another."""
     try:
