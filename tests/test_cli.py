@@ -477,7 +477,7 @@ def test_the_answer_takes_the_place_of_nothing_that_it_is_made_from(here, comman
 def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
     agent = CodeAgent(tools=[], model=ScriptedModel([code("final_answer(1)")]), verbosity_level=LogLevel.OFF)
     with agent:
-        agent.run("\x1b[31mred\x1b]0;own\x07 t\u00e4sk")
+        agent.run("\x1b[31mred\x1b]0;own\x07 t\u00e4sk \u2713\u2026")
     assert main(["runs"]) == 0
     assert "\x1b" not in capsys.readouterr().out
     for command in ("runs", "show last"):
@@ -488,7 +488,7 @@ def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
             text=True,
             check=True,
         )
-        assert "red t\\xe4sk" in shown.stdout
+        assert "red t\\xe4sk ok..." in shown.stdout
 
 
 def test_a_journal_that_may_not_be_opened_says_whose_it_is(here):

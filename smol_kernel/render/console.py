@@ -37,6 +37,7 @@ from smol_kernel.memory.monitoring import AgentLogger, LogLevel
 from smol_kernel.render.files import files_text
 from smol_kernel.render.plain import counted, one_line, plain, plain_code, shorten
 from smol_kernel.render.records import NOTES, PlanRecord, StepRecord
+from smol_kernel.render.signs import SIGNS
 from smol_kernel.render.text import (
     call_text,
     error_text,
@@ -55,7 +56,6 @@ AT_ONCE = 2_000
 """Characters written at once: what a stream without room can hold back in its buffer, whatever they are."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
-_ASCII = str.maketrans({"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|"})
 _INDENT = "   "
 _SECOND = "\0"
 """Stands for the second column of a wide character while text is cut or wrapped."""
@@ -376,7 +376,7 @@ def _written_in(encoding: str | None, text: str) -> str:
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:
-        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding) if encoding else text
+        return text.translate(str.maketrans(SIGNS)).encode(encoding, "replace").decode(encoding) if encoding else text
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import os
 import signal
@@ -15,6 +16,7 @@ from types import FrameType
 from smol_kernel import __version__
 from smol_kernel.errors import ConfigError, SmolError
 from smol_kernel.memory.switch import is_on
+from smol_kernel.render.signs import in_few_characters
 
 USAGE_ERROR, FAILURE, INTERRUPTED, READER_GONE = 2, 1, 130, 141
 """Exit statuses; the last two are a shell's 128 + SIGINT and 128 + SIGPIPE."""
@@ -25,9 +27,10 @@ send theirs twice, within less than so many seconds."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (None: the process's own) and return its exit status."""
+    codecs.register_error("smol", in_few_characters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows the rest all the same
+            stream.reconfigure(errors="smol")  # a terminal that is not UTF-8 shows the rest all the same
     try:
         status = _call(_parser(), arguments)
         if sys.stdout:  # None where the shell closed it: >&-
