@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -83,6 +84,49 @@ def test_tool_calls_are_answered_from_the_record(prover):
     assert proof.state == "proved"
     # the second roll is another one, and the note was made for what it does
     assert sources(proof)[0] == "print(roll(6))\nx = roll(6)\nlist(map(note, 'x'))"
+
+
+def shop():
+    """Tools of a database, each of which may change it: one that gives rows, one that gives what it is told to."""
+    rows = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    rows.execute("create table stock (item text, qty integer)")
+
+    @tool
+    def sql(query: str) -> list:
+        """Asks.
+
+        Args:
+            query: What.
+        """
+        return rows.execute(query).fetchall()
+
+    @tool
+    def put(qty: int, gives: object) -> object:
+        """Adds a row.
+
+        Args:
+            qty: How many there are.
+            gives: What it gives back.
+        """
+        rows.execute("insert into stock values ('tea', ?)", [qty])
+        return gives
+
+    return [sql, put]
+
+
+def test_calls_that_write_stay_whatever_they_give_and_looks_go(prover):
+    writes = [
+        "sql('create table tea as select 1 as n');",
+        """print(sql("insert into stock values ('tea', 5), ('cake', 2) returning qty"))""",
+        "def add(n):\n    put(n, ['a', 'b'])\nadd(3)",
+        "for n in range(3): put(n, {'row': 'text'})\nids = [put(n, n) for n in range(3)]",
+    ]
+    looks = "print(sql('select * from tea'))\nprint(sql('pragma table_info(tea)'))"
+    answer = "sql('select sum(qty) from stock') + sql('select n from tea')"
+    proof = prover(
+        f"{writes[0]}\n{looks}\nprint(put(1, 2.5))", *writes[1:], looks, f"final_answer({answer})", tools=shop()
+    ).prove()
+    assert (proof.state, sources(proof)) == ("proved", [*writes, answer])
 
 
 def test_input_is_answered_as_it_was_by_a_person_or_by_none(prover, make, tmp_path):

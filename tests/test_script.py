@@ -7,7 +7,17 @@ import copy
 
 import pytest
 
-from smol_kernel.events import ActionFinished, ActionProposed, FinalAnswer, Output, RunStarted, StepFinished
+from smol_kernel.events import (
+    ActionFinished,
+    ActionProposed,
+    FinalAnswer,
+    Output,
+    RunStarted,
+    StepFinished,
+    ToolCalled,
+    ToolReturned,
+)
+from smol_kernel.executors.summaries import brief
 from smol_kernel.render.transcript import Transcript
 from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.notebook import to_notebook
@@ -15,10 +25,10 @@ from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.source import indented
 
 
-def a_run(*steps, inputs=None, final=True):
+def a_run(*steps, inputs=None, final=True, tools=()):
     """The transcript of a run; a step is its code, or a dict of that and more."""
     start = {"task": "t", "agent": "a", "model": "m", "isolation": "none", "max_steps": 9, "system_prompt": ""}
-    events = [RunStarted(run="r", inputs=inputs or {}, **start)]
+    events = [RunStarted(run="r", inputs=inputs or {}, tools=list(tools), **start)]
     for number, step in enumerate(steps, 1):
         step = {"code": step} if isinstance(step, str) else step
         at = {"run": "r", "step": number}
@@ -30,6 +40,10 @@ def a_run(*steps, inputs=None, final=True):
             data = {"text/plain": step["result"], **step.get("data", {})}
             events.append(Output(**at, channel="result", text=step["result"], data=data))
         events += [Output(**at, channel="display", data=data) for data in step.get("displays", [])]
+        for place, (tool, args, gave) in enumerate(step.get("calls", [])):
+            call = {**at, "call": f"c{number}.{place}", "tool": tool}
+            events.append(ToolCalled(**call, args=args, summary=f"{tool}({args})"))
+            events.append(ToolReturned(**call, ok=True, summary=brief(gave, 120)))
         events.append(
             ActionFinished(
                 **at, status=step.get("status", "ok"), completed=completed, final=is_final,

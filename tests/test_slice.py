@@ -47,6 +47,35 @@ def test_what_the_answer_does_not_need_is_dropped(name):
     assert kept(*steps) == left
 
 
+ACKNOWLEDGED = [True, 3, -1, [], {}, "", [(1,)], "3", {"id": 3}, '{"ok": true}', "OK", "Row 3 was added.", "out.csv"]
+READ = [2.5, ["a"], [1, 2], {"name": "tea"}, "Berlin: 3,769,495 people", "a\nsaved", "sunny", "x" * 200]
+
+
+@pytest.mark.parametrize("gave", [*ACKNOWLEDGED, *READ])
+@pytest.mark.parametrize("code", ["print(put('a'))", "n = put('a')", "def do(x):\n    print(put(x))\ndo('a')"])
+def test_a_call_whose_result_may_say_that_it_was_done_stays(code, gave):
+    step = {"code": code, "calls": [("put", ["a"], gave)]}
+    left = kept(step, "final_answer(len(get()))", tools=["put", "get"])
+    assert left == (f"{code}\nlen(get())" if gave in ACKNOWLEDGED else "len(get())")
+
+
+@pytest.mark.parametrize("code", ["put('a')\nprint(1)", "for n in 'a': put(n)", "[put(n) for n in 'a'];\nprint(1)"])
+@pytest.mark.parametrize("given", ["a", "select 1"])
+def test_a_call_whose_result_is_thrown_away_stays(code, given):
+    code = code.replace("'a'", repr(given))
+    step = {"code": code, "calls": [("put", [given], ["some", "text"])]}
+    left = kept(step, "final_answer(len(get()))", tools=["put", "get"])
+    assert (left != "len(get())") == (given == "a")
+
+
+def test_what_was_called_before_another_answer_to_the_same_question_stays():
+    asked = {"code": "a = ask('n')", "calls": [("ask", ["n"], 1.5)]}
+    between = {"code": "print(put(2))", "calls": [("put", [2], ["some"])]}
+    again = {"code": "b = ask('n')", "calls": [("ask", ["n"], 3.5)]}
+    left = kept(between, asked, between, again, "final_answer(b)", tools=["put", "ask"])
+    assert left == "a = ask('n')\nprint(put(2))\nb = ask('n')\nb"
+
+
 def test_a_step_of_which_nothing_is_needed_goes_with_its_thought():
     cells = cut(a_run("x = 1", "print(x)", "final_answer(x)"))
     assert [cell.source for cell in cells] == ["thought 1", "x = 1", "thought 3", "x"]
@@ -274,6 +303,18 @@ CHANGING = [
     "select nextval('s')",
     "select 1 into t",
 ]
+
+
+SPOKEN = ["update on Berlin", "create a table of sales", "delete", "With best wishes, call me", "what is set: a, b"]
+
+
+@pytest.mark.parametrize("sql", [*READING, *SPOKEN, *CHANGING, "create or replace temp table b as select 1", "Begin;"])
+def test_a_call_that_was_given_sql_stays_if_that_may_change_something(sql):
+    step = {"code": f"print(ask({sql!r}))", "calls": [("ask", [sql], ["rows"])]}
+    left = kept(step, "final_answer(len(ask('b')))", tools=["ask"])
+    assert (left != "len(ask('b'))") == (sql not in READING + SPOKEN)
+    step["calls"] = [("ask", [sql], 3)]
+    assert (kept(step, "final_answer(len(ask('b')))", tools=["ask"]) != "len(ask('b'))") == (sql not in READING)
 
 
 @pytest.mark.parametrize("sql", READING)

@@ -20,6 +20,7 @@ from smol_kernel.events import (
     ModelReplied,
     Output,
     RunResumed,
+    ToolCalled,
 )
 from smol_kernel.executors.unseen import is_unseen
 from smol_kernel.render.draft import words_and_code
@@ -35,6 +36,8 @@ NOTES = (ModelFellBack, Checked, Compacted, MemoryEdited, HandedOff, RunResumed,
 NO_REPLY = "No reply"
 """The title of a step of which nothing came."""
 
+LONGEST_TEXT = 5_000
+"""Characters of a text that is kept with a call."""
 _OF_A_PROOF = ("proved:", "shownagain:", "notproved:", "notreproduced:")
 """How our lines on a proof begin (`runs.proof`), without what is no letter."""
 _MARKS = re.compile(r"(?:[ \t]*(?:(?:#{1,6}|[-*+]|\d+[.)])(?=[ \t])|[>|]))*[ \t]*")
@@ -46,6 +49,11 @@ _SENTENCE = re.compile(
     r"(?<!\S)\*\*(?=\S)[^*]+\*\*|`[^`]+`"
     r"|(?P<end>(?<=[^.][.!?])(?<!^\d\.)(?<!^\d\d\.)\s+(?=[A-Z]))"  # the number of a list's item ends none
 )
+
+
+def texts_among(values: Iterable[Any]) -> list[str]:
+    """The texts among values, of long ones the beginning."""
+    return [value[:LONGEST_TEXT] for value in values if isinstance(value, str)]
 
 
 @dataclass
@@ -65,6 +73,14 @@ class CallRecord:
     """How far it has come, while it lasts."""
     runs: list[Transcript] = field(default_factory=list)
     """What agents that it called did."""
+    texts: list[str] = field(default_factory=list)
+    """The texts among its arguments, of long ones the beginning."""
+
+    @classmethod
+    def of(cls, event: ToolCalled) -> CallRecord:
+        """The call as it begins."""
+        texts = texts_among([*event.args, *event.kwargs.values()])
+        return cls(event.call, event.tool, event.summary, blocking=event.blocking, texts=texts)
 
     @property
     def outcome(self) -> str:

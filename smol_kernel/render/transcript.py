@@ -285,7 +285,7 @@ class Transcript:
         elif isinstance(event, Progress):
             step.progress = event.text
         elif isinstance(event, ToolCalled):
-            step.calls.append(CallRecord(event.call, event.tool, event.summary, blocking=event.blocking))
+            step.calls.append(CallRecord.of(event))
         elif isinstance(event, ToolProgress):
             for call in step.open_calls[-1:] if not event.call else step.open_calls:
                 if call.call == event.call or (not event.call and call.tool == event.tool):

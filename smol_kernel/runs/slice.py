@@ -1,9 +1,8 @@
 """The shortest part of a script that yields the answer: which top-level statements of each step are needed for it.
 
 Kept is what the answer needs (see `flow`), what draws the figures, charts and styled tables that were shown, what
-writes files or does anything else outside, magics, and calls of tools that gave nothing back but whether they went
-well: they were made for what they do. Dropped is what was looked at on the way: prints, values shown, results nobody
-uses. Used by `script`.
+writes files or does anything else outside, magics, and calls of tools that were made for what they do (`for_effect`).
+Dropped is what was looked at on the way: prints, values shown, results nobody uses. Used by `script`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from smol_kernel.executors.displays import LIVE
 from smol_kernel.parsing import first_line
 from smol_kernel.runs.expressions import START
 from smol_kernel.runs.flow import Flow
+from smol_kernel.runs.for_effect import MadeForEffect, unread_in
 from smol_kernel.runs.names import bound_by, called
 from smol_kernel.runs.source import Edit, Source
 from smol_kernel.runs.words import calculates, in_words, put_among, typed
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from smol_kernel.render.transcript import StepRecord
     from smol_kernel.runs.script import Part
 
-_DONE = frozenset(["None", "True", "False"])
-"""What a tool gives back that was called for what it does, as its record has it."""
 _RESETTING = re.compile(
     r"%(?:reset|run|store|pylab|load|xdel|macro|recall|rerun|autocall|automagic|cd|pushd|popd|env)\b"
 )
@@ -62,22 +60,27 @@ def sliced(
     wanted: set[int] = set()
     places: list[list[tuple[int, ast.stmt]]] = []
     several = _answering_differently(parts)
-    asked: dict[str, list[int]] = defaultdict(list)
+    calling: list[int] = []
+    since: dict[str, int] = {}
+    in_functions: set[str] = set()
     showing = _showing(parts)
     last = -1
     for part in parts:
         begun = set(flow.world.figure.touched)
         place: list[tuple[int, ast.stmt]] = []
+        made = MadeForEffect(part.step)
         for statement in part.kept:
             number, is_magic = _read(flow, part.source, statement)
             wanted |= {number} if is_magic else set()
             place.append((number, statement))
-            for tool in sorted(flow.calls.get(number, set())):
-                if tool in several:  # it depends on how often it was asked
-                    flow.needs[number].update(asked[tool])
-                    asked[tool].append(number)
-                if tool in _made_for_effect(part.step):
-                    wanted.add(number)
+            tools_called = flow.calls.get(number, set())
+            for tool in tools_called & several:  # it depends on how often it was asked, and on what was done meanwhile
+                flow.needs[number].update(calling[since.setdefault(tool, len(calling)) :])
+            calling += [number] if tools_called else []
+            unread = unread_in(statement, is_shown=statement is (part.source.body or [None])[-1])
+            in_functions |= unread if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)) else set()
+            if made.has(statement, tools_called, unread | in_functions, bound):
+                wanted.add(number)
             if part is answering and statement is part.kept[-1]:
                 last = number
         drawn = {kind for output in part.step.outputs for kind in output.data}
@@ -208,10 +211,6 @@ def _magic_of(source: Source, statement: ast.stmt) -> str:
     """The lines of a statement that are IPython's own; empty if it is plain Python."""
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
     return "\n".join(source.line(number) for number in lines) if source.magics & set(lines) else ""
-
-
-def _made_for_effect(step: StepRecord) -> set[str]:
-    return {call.tool for call in step.calls if call.ok is not False and call.result.strip() in _DONE}
 
 
 def _answering_differently(parts: Sequence[Part]) -> set[str]:
