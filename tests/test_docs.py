@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from smol_kernel import Budget
 from smol_magic.magics import SmolMagic
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +45,12 @@ def test_every_command_the_docs_name_exists():
     )
     assert named
     assert [name for name in named if not re.search(rf"^\s+{name}\b", shown.stdout, re.MULTILINE)] == []
+
+
+def test_every_limit_of_a_budget_that_the_docs_name_is_one():
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = {name for given in re.findall(r"\bBudget\(([^)]*)", text) for name in re.findall(r"(\w+)\s*=", given)}
+    assert named and named <= {field.name for field in fields(Budget)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
