@@ -23,6 +23,7 @@ from smol_kernel.runs.named_answer import with_answer_in
 from smol_kernel.runs.notebook import to_notebook
 from smol_kernel.runs.script import ScriptCell, script_cells
 from smol_kernel.runs.source import indented
+from smol_kernel.runs.tokens import effort
 
 
 def a_run(*steps, inputs=None, final=True, tools=()):
@@ -857,6 +858,30 @@ def test_a_first_statement_that_failed_half_way_is_told_too():
 def test_a_statement_that_failed_half_way_after_more_than_can_be_followed_is_told_too():
     failed = failing("l = []\n" + "l.append(1)\n" * 4_000 + "for i in range(5):\n    l.append(1 // (3 - i))", 4_001)
     assert words_of(failed, "final_answer(l)")[1] == "thought 1\n\n" + HALFWAY.replace("Statement 2", "Statement 4002")
+
+
+@pytest.mark.parametrize(
+    ("first", "of_a", "of_b"), [("a.append(b) and (n := boom)", [2], [3]), ("(b := a) and boom", [], [2, 3])]
+)
+def test_a_statement_that_failed_is_forgotten_when_the_next_that_failed_is_looked_at(first, of_a, of_b):
+    steps = ["a = []\nb = []", failing(first, 0), failing("b.append(boom)", 0)]
+    for name, expected in (("a", of_a), ("b", of_b)):
+        words = words_of(*steps, f"final_answer({name})")
+        assert [step for step in words if HALFWAY[11:] in words[step]] == expected
+
+
+def test_a_function_is_known_to_give_what_was_bound_only_after_it():
+    steps = ["def f():\n    return xs", failing("f()", 0), "xs = []", failing("f().append(boom)", 0)]
+    assert [step for step, words in words_of(*steps, "final_answer(xs)").items() if HALFWAY[11:] in words] == [4]
+
+
+def test_however_many_statements_failed_each_that_completed_is_read_once():
+    def looked_at(count):
+        begun = effort()
+        words_of(*(failing(f"x = [{number}]\nprint(x)\nboom(x)", 2) for number in range(count)), "final_answer(x)")
+        return effort() - begun
+
+    assert looked_at(80) < 3 * looked_at(40)
 
 
 @pytest.mark.parametrize(

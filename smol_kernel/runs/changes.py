@@ -2,7 +2,7 @@
 
 It reads the code alone. A method of which nothing is known, called for what it does, is taken to change what it is
 called on. What other calls do of which nothing is known is not guessed: a copy of all that the user's own functions and
-libraries are given would be one too many nearly always. Used by `script` and `halfway`.
+libraries are given would be one too many nearly always. Used by `script`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from smol_kernel.runs.flow import TABLES, Flow
 from smol_kernel.runs.names import bound_by
-from smol_kernel.runs.tokens import closure
 
 _KEPT_NAMES = """bool builtin_function_or_method bytes complex date datetime float function int method module NoneType
 str type"""
@@ -41,21 +40,3 @@ def changed_inputs(statements: Sequence[ast.stmt], types: Mapping[str, str], too
     if flow.too_long:
         return changeable
     return {name for name in changeable if any(token.touched for token in values[name])}
-
-
-def touched_by(before: Sequence[ast.stmt], nodes: Sequence[ast.AST]) -> set[str]:
-    """Global names that `nodes`, run after the statements before, may bind or change; all where that is too long."""
-    flow = Flow(bound_by([*before, *nodes]))
-    for statement in before:
-        flow.read(statement)
-    first = len(flow.needs)
-    for node in nodes:
-        flow.read(node if isinstance(node, ast.stmt) else ast.Expr(node))  # pyright: ignore[reportArgumentType]
-    if flow.too_long:
-        return {*flow.bound}
-    state = flow.frames[0].state
-    return {name for name, numbers in state.bound.items() if any(number >= first for number in numbers)} | {
-        name
-        for name, value in state.values.items()
-        if any(number >= first for token in closure(value) for number in token.touched)
-    }

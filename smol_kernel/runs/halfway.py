@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import dis
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from types import CodeType
 
 from smol_kernel.parsing import compiled
 from smol_kernel.render.transcript import StepRecord
-from smol_kernel.runs.changes import touched_by
+from smol_kernel.runs.aside import Aside
 from smol_kernel.runs.source import Source
 
 _READS = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -23,19 +23,27 @@ def halfway_statements(
 
     `kept` has the source of each step that contributes, and those of its statements that completed.
     """
+    failed = {step.number: statement for step in steps if (statement := _failed(step, kept)) is not None}
+    read_later = _read_later(steps, kept, failed)
     found: dict[int, int] = {}
-    for place, step in enumerate(steps):
-        if step.state != "error" or step.lost or not step.code.strip():
-            continue
-        source = kept[step.number][0] if step.number in kept else Source(step.code)
-        if source.body is None or step.completed >= len(source.body):
-            continue
-        before = [node for earlier in steps[: place + 1] for node in kept.get(earlier.number, (source, []))[1]]
-        touched = touched_by(before, _with_effects(source.body[step.completed]))
-        later = [kept[other.number][1] for other in steps[place + 1 :] if other.number in kept]
-        if touched & _read(statement for statements in later for statement in statements):
-            found[step.number] = step.completed + 1
+    flow = Aside()
+    for step in steps:
+        if not read_later:
+            break
+        flow.take(kept[step.number][1] if step.number in kept else [])
+        if step.number in failed:
+            flow = flow.with_later_names()
+            if flow.may_change(read_later.pop(step.number), _with_effects(failed[step.number])):
+                found[step.number] = step.completed + 1
     return found
+
+
+def _failed(step: StepRecord, kept: Mapping[int, tuple[Source, Sequence[ast.stmt]]]) -> ast.stmt | None:
+    """The statement of the step that failed, if one did."""
+    if step.state != "error" or step.lost or not step.code.strip():
+        return None
+    source = kept[step.number][0] if step.number in kept else Source(step.code)
+    return source.body[step.completed] if source.body is not None and step.completed < len(source.body) else None
 
 
 def _with_effects(statement: ast.stmt) -> list[ast.AST]:
@@ -52,16 +60,23 @@ def _with_effects(statement: ast.stmt) -> list[ast.AST]:
     return [statement]
 
 
-def _read(statements: Iterable[ast.stmt]) -> set[str]:
-    """Global names that the statements read before they surely bind them themselves."""
-    found: set[str] = set()
-    bound: set[str] = set()
-    for statement in statements:
-        code = compiled(ast.Module([statement], []), ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        inside = set(bound)
-        found.update(_loaded(code, inside))
-        if not isinstance(statement, _MAY_NOT_BIND):
-            bound = inside
+def _read_later(
+    steps: Sequence[StepRecord], kept: Mapping[int, tuple[Source, Sequence[ast.stmt]]], failed: Container[int]
+) -> dict[int, frozenset[str]]:
+    """Step of those that failed → global names that later steps read before they surely bind them themselves."""
+    found: dict[int, frozenset[str]] = {}
+    read: set[str] = set()
+    first = next((step.number for step in steps if step.number in failed), None)
+    for step in reversed(steps):
+        if step.number in failed:
+            found[step.number] = frozenset(read)
+        if step.number == first:
+            break
+        for statement in reversed(kept[step.number][1] if step.number in kept else []):
+            code = compiled(ast.Module([statement], []), ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            bound: set[str] = set()
+            loaded = set(_loaded(code, bound))
+            read = loaded | (read if isinstance(statement, _MAY_NOT_BIND) else read - bound)
     return found
 
 
