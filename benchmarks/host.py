@@ -33,6 +33,7 @@ from sizes import host_memory
 from smol_kernel import CodeAgent, LogLevel, ScriptedModel
 from smol_kernel.events import ActionFinished, Event, StepFinished, StepStarted
 from smol_kernel.render.transcript import Transcript
+from smol_kernel.runs.script import script_cells
 from smol_magic.view import LiveView
 
 FEW = 50
@@ -102,6 +103,19 @@ def _steps_of(count: int, folder: Path, few: int) -> list[Step]:
             memory = host_memory() if event.step in (few, count) else 0.0
             steps.append(Step(whole, whole - childs, processor, memory))
     return steps
+
+
+def finished_work(count: int, folder: Path) -> Iterator[Row]:
+    """Of a run in which every third action fails."""
+    actions = [f"x = [{number}]\nprint(x, 1 / ({number} % 3))" for number in range(count - 1)] + ["final_answer(x)"]
+    times: list[float] = []
+    for few in (count, count // 4):
+        transcript = Transcript.from_events(events_of(actions[-few:], folder))
+        begun = time.process_time()
+        script_cells(transcript)
+        times.append((time.process_time() - begun) * 1000)
+    method = f"processor time of script_cells, every third step failed; against {count // 4} steps"
+    yield Row(f"finished work of {count} steps", *times, method)
 
 
 def flood(count: int, folder: Path) -> Iterator[Row]:
@@ -225,6 +239,7 @@ def main() -> None:
 def rows(quick: bool, python: str | None, folder: Path, file: Path | None) -> Iterator[Row]:
     """All of it, as it is measured."""
     yield from long_run(10 if quick else 200, folder)
+    yield from finished_work(12 if quick else 400, folder)
     yield from flood(1_000 if quick else 100_000, folder)
     yield from many_agents(python, quick, file)
     yield from computation(python, quick)

@@ -53,7 +53,7 @@ def test_the_benchmarks_print_a_row_for_each_measurement(script, rows):
 def test_long_runs_floods_and_many_agents_have_their_rows():
     rows = rows_of("host.py", "--quick", "--smolagents", "")
     whats = [row[0] for row in rows]
-    assert len(set(whats)) == len(rows) == 18
+    assert len(set(whats)) == len(rows) == 19
     for what in ("whole step", "1,000 lines printed as one text", "Three agents", "additions in a loop"):
         assert any(what in each for each in whats), what
     assert all(float(row[1]) > 0 for row in rows if "own time" not in row[0])
