@@ -860,6 +860,12 @@ def test_a_statement_that_failed_half_way_after_more_than_can_be_followed_is_tol
     assert words_of(failed, "final_answer(l)")[1] == "thought 1\n\n" + HALFWAY.replace("Statement 2", "Statement 4002")
 
 
+def test_a_call_that_goes_too_deep_to_be_followed_may_have_changed_anything():
+    calling = "".join(f"def f{number}(x):\n    return f{number + 1}(x)\n" for number in range(600))
+    words = words_of(f"{calling}a = []", failing("f0(a)", 0), "final_answer(a)")
+    assert words[2] == "thought 2\n\n" + HALFWAY.replace("Statement 2", "Statement 1")
+
+
 @pytest.mark.parametrize(
     ("first", "of_a", "of_b"), [("a.append(b) and (n := boom)", [2], [3]), ("(b := a) and boom", [], [2, 3])]
 )

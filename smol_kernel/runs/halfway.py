@@ -26,15 +26,19 @@ def halfway_statements(
     failed = {step.number: statement for step in steps if (statement := _failed(step, kept)) is not None}
     read_later = _read_later(steps, kept, failed)
     found: dict[int, int] = {}
-    flow = Aside()
-    for step in steps:
-        if not read_later:
-            break
-        flow.take(kept[step.number][1] if step.number in kept else [])
-        if step.number in failed:
-            flow = flow.with_later_names()
-            if flow.may_change(read_later.pop(step.number), _with_effects(failed[step.number])):
-                found[step.number] = step.completed + 1
+    flow, todo = Aside(), set(failed)
+    try:
+        for step in steps:
+            if not todo:
+                break
+            flow.take(kept[step.number][1] if step.number in kept else [])
+            if step.number in todo:
+                todo.remove(step.number)
+                flow = flow.with_later_names()
+                if flow.may_change(read_later[step.number], _with_effects(failed[step.number])):
+                    found[step.number] = step.completed + 1
+    except RecursionError:  # functions that call each other hundreds deep: any of them may
+        return {step.number: step.completed + 1 for step in steps if read_later.get(step.number)}
     return found
 
 
