@@ -494,15 +494,19 @@ def test_a_list_of_runs_acts_on_no_terminal(here, capsys, monkeypatch):
 def test_a_journal_that_may_not_be_opened_says_whose_it_is(here):
     Journal(here / "journal.sqlite").cut_off("")
     (here / "journal.sqlite").chmod(0)
-    for folder in (here, *here.parents):
-        with suppress(PermissionError):
-            folder.chmod(folder.stat().st_mode | 0o011)
     program = (
         "import os\nfrom smol_kernel.journal import Journal\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root may read anyway
         f"Journal({str(here / 'journal.sqlite')!r}).runs()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    modes = {folder: folder.stat().st_mode for folder in (here, *here.parents)} if os.getuid() == 0 else {}
+    try:
+        for folder, mode in modes.items():
+            folder.chmod(mode | 0o011)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    finally:
+        for folder, mode in modes.items():
+            folder.chmod(mode)
     whose = "belongs to another user (id 0): " if os.getuid() == 0 else "cannot be used: make it yours, "
     assert f"journal.sqlite' {whose}run without it (smol run --no-journal" in done.stderr
 

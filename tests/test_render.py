@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import io
 import os
 import re
@@ -37,6 +38,7 @@ from smol_kernel.render.markdown import account_markdown, safe_markdown
 from smol_kernel.render.plain import one_line, plain, shorten
 from smol_kernel.render.records import CallRecord, StepRecord
 from smol_kernel.render.sanitize import clean_html, kept_html, output_html
+from smol_kernel.render.signs import in_few_characters
 from smol_kernel.render.style import STYLE
 from smol_kernel.render.text import account_text
 from smol_kernel.render.transcript import SCRIPTED, Transcript
@@ -904,3 +906,11 @@ def test_of_many_calls_most_are_folded():
 def test_a_step_of_which_there_is_no_more_to_say_does_not_unfold():
     assert "smol-alone" in step_html(StepRecord(1, state="error"), open=True)
     assert "smol-alone" not in step_html(calling(1), open=True)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_characters_that_a_terminal_lacks_are_written_out_all_at_once(encoding):
+    asked = []
+    codecs.register_error("asked", lambda error: asked.append(error.start) or in_few_characters(error))
+    assert ("漢" * 1_000 + "✓").encode(encoding, "asked") == b"\\u6f22" * 1_000 + b"ok"
+    assert asked == [0]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-
 SIGNS = {"▸": ">", "→": "->", "…": "...", "·": "-", "–": "-", "│": "|", "✓": "ok", "✗": "NO"}
 
 
 def in_few_characters(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What is written for the first character that an encoding lacks, and where it goes on: see `codecs`."""
+    """What is written for characters that an encoding lacks, and where it goes on: see `codecs`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    error.end = error.start + 1
-    sign = SIGNS.get(error.object[error.start])
-    return codecs.backslashreplace_errors(error) if sign is None else (sign, error.end)
+    # All at once: an encoder that is asked again for each looks through those behind it each time.
+    lacking = error.object[error.start : error.end]
+    return "".join(SIGNS.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking), error.end
