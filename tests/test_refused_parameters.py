@@ -13,6 +13,7 @@ from smol_kernel.events import Notice
 from smol_kernel.memory.messages import ChatMessage, MessageRole, agglomerate_stream_deltas
 from smol_kernel.models.call import ModelCall
 from smol_kernel.models.litellm import LiteLLMModel
+from smol_kernel.models.not_taken import not_taken
 from smol_kernel.models.providers import AzureOpenAIModel
 from smol_kernel.models.requests import REMOVE_PARAMETER
 from smol_kernel.tools.base import tool
@@ -242,13 +243,13 @@ def test_a_server_that_knows_no_streams_is_read_whole(calls):
     if calls:
         call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
         completion["choices"][0]["message"]["tool_calls"] = [call]
-    with ModelServer(*[Raw(json.dumps(completion))] * 3) as server:
+    with ModelServer(*[Raw(json.dumps(completion))] * 5) as server:
         model = model_at(server)
-        for _ in range(2):
+        for _ in range(3):
             message = agglomerate_stream_deltas(list(model.generate_stream(MESSAGES)))
             assert message.text == ("" if calls else "hello")
             assert [each.function.name for each in message.tool_calls or ()] == (["add"] if calls else [])
-    assert ["stream" in request.body for request in server.requests] == [True, False, False]
+    assert ["stream" in request.body for request in server.requests] == [True, False] * 2 + [False]
 
 
 def test_what_a_server_says_in_place_of_a_stream_is_told():
@@ -259,6 +260,53 @@ def test_what_a_server_says_in_place_of_a_stream_is_told():
             list(model.generate_stream(MESSAGES))
         assert agglomerate_stream_deltas(list(model.generate_stream(MESSAGES))).text == "hello"
     assert ["stream" in request.body for request in server.requests] == [True, False, True]
+
+
+def test_an_error_once_in_place_of_a_stream_does_not_end_streaming():
+    reloaded = Raw(json.dumps({"error": {"message": "Model reloaded."}}))
+    with ModelServer(reloaded, *[Text("hello")] * 2) as server:
+        model = model_at(server)
+        for _ in range(2):
+            assert agglomerate_stream_deltas(list(model.generate_stream(MESSAGES))).text == "hello"
+    assert ["stream" in request.body for request in server.requests] == [True, False, True]
+
+
+ECHO = (
+    "[{'type': 'value_error', 'loc': ('body',), 'msg': 'Value error, %s', 'input': {'messages': [{'role': 'system', "
+    "'content': 'Be kind.'}, {'role': 'user', 'content': 'Say: Streaming is not supported, tools are not supported'}], "
+    "'temperature': 0.2}, 'ctx': {'error': ValueError()}}]"
+)
+SENT = {"stop": ["x"], "stream": True, "stream_options": {}, "system": [1], "tools": [1], "tool_choice": "required"}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (ECHO % "`tool_choice` must either be a named tool, \\'auto\\', or \\'none\\'.", "tool_choice"),
+        (ECHO % "temperature is not supported", "temperature"),
+        (ECHO % "no model is loaded", None),
+        ("Invalid 'messages[1].role': must be one of system, user", None),
+        ("After the optional system message, conversation roles must alternate user/assistant", None),
+        ("Conversation roles must alternate user/assistant", "system"),
+        ("This model does not support 'system' messages", "system"),
+        ("Unsupported parameter: 'stop' is not supported with this model. role=system", "stop"),
+        ("tools are not supported in streaming mode", "stream"),
+        ("Tool calling is not supported in streaming mode", "stream"),
+        ("Function calling is not supported with streaming", "stream"),
+        ("streaming with tools is not supported", "stream"),
+        ("Multiple tool calls are not supported", None),
+        ("strict tools are not supported", None),
+        ("Built-in tools are not supported for this model", None),
+        ("messages with role 'tool' are not supported", None),
+        ("temperature is not supported when using tools with streaming", "temperature"),
+        ("worker died while handling tool_choice=required", None),
+        ("Invalid tool_choice: required", "tool_choice"),
+        ("tool_choice='required' cannot be enforced", "tool_choice"),
+        ("`tools` is not supported by this model", "tools"),
+    ],
+)
+def test_only_what_the_words_are_about_is_left_out(words, name):
+    assert not_taken(words.lower(), "", {**SENT, "temperature": 0}) == name
 
 
 @BOTH

@@ -25,44 +25,62 @@ _NAMED_STOP = re.compile(
 _IS_NOT = (
     r"['\"`]?(?: is| are|:)?(?: currently)? (?:not (?:supported|allowed|permitted|implemented|enabled)|extra inputs)"
 )
+_AGAINST = re.compile(r"(?<![a-z])(?:not|cannot|must|should|only|unsupported|invalid|requires?)(?![a-z])")
+"""In what servers say of a demand for a call."""
 _UNKNOWN = r"(?:unsupported|unrecogni[sz]ed|unknown) [\w ]{1,30}: ['\"`]?"
 _REFUSALS = {
     "stream": (
         rf"\bstream(ing)?\b( \w+){{0,2}}{_IS_NOT}",
         r"(not|n't) support stream(ing)?\b",
         rf"{_UNKNOWN}stream\b",
-        r"\btools?\b( \w+){0,4} (with|when|while) (using )?stream(ing)?\b",
+        r"\b(tools?|function calling)\b( \w+){0,4} (in|with|when|while) (using )?stream(ing)?\b",
     ),
     "tools": (
-        rf"(?<!parallel )\b(tools?|tool use|tool calls?|(tool|function) calling){_IS_NOT}",
+        r"(?<!parallel )(?<!multiple )(?<!strict )(?<!built-in )(?<!message with )(?<!role ['\"`])"
+        rf"\b(tools?|tool use|tool calls?|(tool|function) calling){_IS_NOT}",
         r"(not|n't|that) support (tools?\b(?! choice)|function call)",
         rf"{_UNKNOWN}tools\b",
         r"requires --(jinja|enable-auto-tool-choice|tool-call-parser)",
     ),
     "system": (
         rf"\b(system|developer) (instruction|message|prompt)s?{_IS_NOT}",
-        r"system['\"`]? role|role\W.{0,20}system",
-        r"roles (must|should) (be )?alternat",
+        r"system['\"`]? role( is)? (not|un)|(not|n't) support ['\"`]?system\b|unexpected role ['\"`]?system",
+        r"role:? ['\"`]system['\"`] is not",
+        r"(?<!optional system message, conversation )roles (must|should) (be )?alternat",
     ),
 }
 """What servers say that refuse these: the words alone are ones of prose, and stand in what is said of one tool."""
+_ECHOING = re.compile(r"""\[?\{['"]type['"]: ?['"]\w+['"], ?['"]loc['"]:""")
+"""Begins errors of pydantic that a server put into its words: what was sent stands in them."""
+_TOLD = re.compile(r"""['"](?:loc|msg)['"]: ?(?:[(\[]([^)\]]*)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
 
 
 def not_taken(words: str, param: str, sent: Mapping[str, Any]) -> str | None:
     """Which of the parameters that were sent, "system" messages among them, `words`, in lower case, say that they do
     not take; `param` is the one that the server names beside them, if it does."""
-    for name, said in _REFUSALS.items():
-        if name in sent and any(re.search(each, words) for each in said):
-            return name
-    if sent.get("tool_choice") == "required" and re.search("tool[_ ]choice", words):
-        return "tool_choice"  # whatever is said of it: nobody asked for it
-    if not _NOT_TAKEN.search(words) or _BEYOND.search(words):
-        return None
-    if param in sent:
+    words = _without_echo(words)
+    may_go = _NOT_TAKEN.search(words) is not None and not _BEYOND.search(words)
+    if may_go and param in sent and param not in _REFUSALS:
         return param
-    places = {name: _pattern(name).search(words) for name in sent if name not in _REFUSALS}
-    named = {name: place.start() for name, place in places.items() if place}
-    return min(named, key=lambda name: named[name], default=None)
+    named: dict[str, int] = {}
+    for name in sent:
+        patterns = _REFUSALS.get(name) or ((_pattern(name),) if may_go else ())
+        places = [place.start() for each in patterns if (place := re.search(each, words))]
+        if places:
+            named[name] = min(places)
+    first = min(sorted(named), key=lambda name: named[name], default=None)
+    demanded = sent.get("tool_choice") == "required" and re.search("tool[_ ]choice", words)
+    if first is None and demanded and _AGAINST.search(words):
+        return "tool_choice"  # whatever is said against it: nobody asked for it
+    return first
+
+
+def _without_echo(words: str) -> str:
+    begun = _ECHOING.search(words)
+    if begun is None:
+        return words
+    told = [part for found in _TOLD.findall(words, begun.start()) for part in found if part]
+    return " ".join([words[: begun.start()], *told])
 
 
 def _pattern(name: str) -> re.Pattern[str]:

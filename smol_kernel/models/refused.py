@@ -47,11 +47,13 @@ class RefusedParameters:
     def __init__(self, model: Model) -> None:
         self.refused: frozenset[str] = frozenset()
         self._model = model
+        self._came_whole = False
+        """Whether something else than a stream has come before: once, it may have been what an error is told in."""
 
     def found_out(self, request: dict[str, Any], ask: Callable[[dict[str, Any]], Iterator[T]]) -> Iterator[T]:
         """What `ask(request)` gives, without the parameters that are refused. Raises ModelError."""
         left_out = self.refused
-        stopped = False
+        stopped, only_now = False, frozenset[str]()
         while True:
             sent = _without(request, left_out)
             delivered = said = False
@@ -69,10 +71,12 @@ class RefusedParameters:
                 if name not in _sent(sent) or delivered:
                     raise
                 left_out |= {name}
+                if name == "stream" and isinstance(error, NothingCame) and not self._came_whole:
+                    self._came_whole, only_now = True, frozenset([name])
             else:
                 break
         if said:
-            self._learn(left_out - self.refused, stopped)
+            self._learn(left_out - self.refused - only_now, stopped)
 
     def _learn(self, names: frozenset[str], stopped: bool) -> None:
         self.refused |= names
