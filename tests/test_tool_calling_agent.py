@@ -1083,6 +1083,25 @@ def test_the_last_reply_may_be_a_call_of_the_answer(make, last, answer):
     assert agent.run("go", additional_args={"data": [1]}) == answer
 
 
+@pytest.mark.parametrize(
+    ("inputs", "answer"),
+    [({"result": 5, "unit": "m"}, {"result": 5, "unit": "m"}), ({"result": 5}, 5), ({"answer": 5, "unit": "m"}, 5)],
+)
+@pytest.mark.parametrize("write", [json.dumps, lambda said: calls((said["name"], said["arguments"]))])
+def test_the_last_reply_may_be_a_call_of_an_answer_of_ones_own(make, inputs, answer, write):
+    class Answer(Tool):
+        name, description, output_type = "final_answer", "Gives it.", "any"
+        skip_forward_signature_validation = True
+
+        def forward(self, **given):
+            return given
+
+    Answer.inputs = {name: {"type": "any", "description": "A part."} for name in inputs}
+    agent = make([calls(("echo", {"text": "a"})), write({"name": "final_answer", "arguments": inputs})],
+                 [echo, Answer()], max_steps=1)  # fmt: skip
+    assert agent.run("go") == answer
+
+
 def test_a_function_set_in_place_may_give_the_last_answer(make):
     agent = make([calls(("echo", {"text": "a"}))], [echo], max_steps=1)
     agent.provide_final_answer = lambda task: ChatMessage(MessageRole.ASSISTANT, f"none for {task!r}")

@@ -97,7 +97,8 @@ class ToolCallingAgent(MultiStepAgent):
         with suppress(AgentError):
             for call in self._read_calls(message):
                 if call.name == "final_answer":
-                    return self._hands.meaning(call, functions(self))[1].get("answer", best)
+                    given = self._hands.meaning(call, functions(self))[1]
+                    return given.get("answer", given if len(given) > 1 else next(iter(given.values()), best))
         return super()._answer_in(message, best)
 
     def _act(self, step: ActionStep) -> Generator[Event, None, None]:
