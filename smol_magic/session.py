@@ -189,6 +189,7 @@ class Session:
             fresh.life.run_id = known.life.run_id
             if type(known) is type(fresh) and not fresh.writes_code:
                 fresh.state.update(known.state)
+                fresh._hands.names.update(known._hands.names)
         if options.continued and fresh.writes_code:  # there may be a child without an agent, started by %%py
             executor: Any = self.executor(options)
             executor.timeout_seconds = options.timeout

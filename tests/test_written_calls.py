@@ -33,6 +33,8 @@ def paint(colour: str) -> Image.Image:
     Args:
         colour: of it.
     """
+    if colour == "bad":
+        raise ValueError("no such colour")
     return Image.new("RGB", (2, 3), colour)
 
 
@@ -89,6 +91,22 @@ def test_pictures_of_tools_have_names():
     assert lines[0].split("\n") == ["image_2 = paint(colour='red')", "image_3 = paint(colour='blue')"]
     answer, same = again(events)
     assert answer.getpixel((0, 0)) in ((255, 0, 0), (0, 0, 255)) and same
+
+
+def test_a_picture_whose_name_became_another_variables_has_none():
+    replies = [call("paint", colour="red"), final(1), call("note", text="word", more="image.png"), final("image_1")]
+    agent = ToolCallingAgent([note, paint], ScriptedModel(replies), journal=False, verbosity_level=0)
+    agent.run("go")
+    events = list(agent.events("go", reset=False, additional_args={"image_1": 7}))
+    assert of(ActionProposed, events)[0].code == "note(text='word', more='image.png')"
+    assert of(ActionProposed, events)[1].code == "final_answer(answer=image_1)"
+
+
+def test_a_picture_of_a_step_that_failed_has_no_name():
+    """The step is in no cells."""
+    painted = calls(("paint", {"colour": "bad"}), ("paint", {"colour": "red"}))
+    lines = [each.code for each in of(ActionProposed, ran(painted, call("paint", colour="blue"), final("image.png")))]
+    assert lines[1:] == ["image_1 = paint(colour='blue')", "final_answer(answer='image.png')"]
 
 
 def test_variables_for_an_agent():

@@ -84,7 +84,7 @@ class ToolCalls:
         self.images: list[Any] = []
         """Images among these."""
         self._images: dict[str, Any] = {}
-        self._names: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         """In Python, of images and sounds that tools gave: the name that an argument has for one → the variable."""
         self._binds: dict[int, str] = {}
         """The variables that calls of the last reply bind, by the id of the call's object."""
@@ -110,6 +110,8 @@ class ToolCalls:
             here.close()
             for one in made:
                 one.end()
+        if failed:  # the step is in no cells, and so binds no name
+            self.names = {said: name for said, name in self.names.items() if name not in self._binds.values()}
         order = [one.event.call for one in made]
         self.outputs = {call: self.outputs[call] for call in order if call in self.outputs}
         self.images = [self._images[call] for call in order if call in self._images]
@@ -130,14 +132,14 @@ class ToolCalls:
     def as_python(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> str:
         """The calls of a reply that are made next, each a line of Python; those that give an image or a sound bind it
         to a name, by which later ones are given it. A call that cannot be read is shown as it was written."""
-        self._names = {said: name for said, name in self._names.items() if said in self.state}
+        self.names = {said: name for said, name in self.names.items() if said in self.state and name not in self.state}
         self._binds = {}
         lines: list[str] = []
         for call in calls:
             try:
                 kind = self._given(call, tools)[0].output_type
                 if kind in ("image", "audio"):
-                    taken = {*self.state, *self._names.values(), *self._binds.values()}
+                    taken = {*self.state, *self.names.values(), *self._binds.values()}
                     self._binds[id(call)] = free_name(kind, taken)
                 lines.append(self._line(call, tools))
             except AgentError:
@@ -203,7 +205,7 @@ class ToolCalls:
 
     def _variable(self, name: str) -> str:
         """The Python name of the variable that an argument names; "" if it names none."""
-        return self._names.get(name, name if is_name(name) else "") if name in self.state else ""
+        return self.names.get(name, name if is_name(name) else "") if name in self.state else ""
 
     def _meant(self, name: str, given: Any) -> Any:
         """What an argument stands for: the variable it names; so does each of the variables for an agent."""
@@ -350,7 +352,7 @@ class ToolCalls:
                 self.state[said] = rich if isinstance(value, str | Path) else value  # else it would be but a path
             self._life.given[said] = self.state[said]
             if id(made.call) in self._binds:
-                self._names[said] = self._binds[id(made.call)]
+                self.names[said] = self._binds[id(made.call)]
         else:
             said = truncate(clean(redacted(str(value))), self._longest).strip()
         final = made.call.name == "final_answer"
