@@ -188,6 +188,14 @@ def test_pieces_of_calls_find_their_call(indexes, ids):
     assert [call.id for call in message.tool_calls] == ["a", "b"]
 
 
+@pytest.mark.parametrize("end", [[], [(0, "c", None, "")], [(0, "c", None, " ")]])
+def test_a_new_id_behind_whole_arguments_begins_a_call(end):
+    pieces = [(0, "a", "f", "{}"), (0, "b", None, ""), (0, None, "g", "{}"), *end]
+    message = agglomerate_stream_deltas(piece(*each) for each in pieces)
+    assert called(message.tool_calls) == [("f", "{}"), ("g", "{}")]
+    assert [call.id for call in message.tool_calls] == ["a", "b"]
+
+
 def test_pieces_that_come_by_turns_find_their_call():
     pieces = map(piece, (None,) * 4, "abab", ("f", "g", None, None), ("", "", "1", "2"))
     assert called(agglomerate_stream_deltas(pieces).tool_calls) == [("f", "1"), ("g", "2")]

@@ -209,7 +209,7 @@ def agglomerate_stream_deltas(
         cut_off = cut_off or getattr(delta, "cut_off", False)  # pieces of another library have no such field
         for piece in delta.tool_calls or []:
             _add_piece(_call_of(calls, piece), piece)
-    whole = [call for _, call in calls]
+    whole = [call for _, call in calls if call.function.name or str(call.function.arguments).strip()]
     return ChatMessage(role, "".join(text), tool_calls=whole or None, token_usage=usage, cut_off=cut_off)
 
 
@@ -234,11 +234,21 @@ def _call_of(
     for call in fitting:
         if not piece.id or piece.id == call.id or not call.id:
             return call
-    if fitting and not (piece.function and piece.function.name):
+    if fitting and not (piece.function and piece.function.name) and not _is_whole(fitting[0].function.arguments):
         return fitting[0]
     call = ChatMessageToolCall(ChatMessageToolCallFunction(name="", arguments=""), id="")
     calls.append((piece.index, call))
     return call
+
+
+def _is_whole(arguments: Any) -> bool:
+    """Whether nothing can follow in the arguments of a call."""
+    if not isinstance(arguments, str):
+        return arguments is not None
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _add_piece(call: ChatMessageToolCall, piece: ChatMessageToolCallStreamDelta) -> None:
