@@ -1,5 +1,4 @@
-"""The names that the cells of finished work bind for themselves, told from those that the user gave. Used by
-`proving`."""
+"""The names that the cells of finished work bind for themselves, told from those that the user gave."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from smol_kernel.runs.source import TRANSPARENT, Source
 
 if TYPE_CHECKING:
     from smol_kernel.render.transcript import Transcript
+    from smol_magic.session import Session
 
 Invented = dict[str, set[str]]
 """Name → the sources of the cells that bind it, all without underscores at the ends of names."""
@@ -30,8 +30,8 @@ def any_invented(names: Iterable[str], inputs: Iterable[str]) -> bool:
 
 
 def note(invented: Invented, cells: Sequence[ScriptCell], transcript: Transcript) -> None:
-    """Take in what the cells bind, and nothing that the run did."""
-    known = read_names(parts_of(transcript)).every
+    """Take in what the cells bind, and nothing that the code of the run did."""
+    known = read_names(part for part in parts_of(transcript) if not part.step.only_calls).every
     for cell in cells:
         for name in _bound(cell.source) - known if cell.kind == "code" else ():
             invented.setdefault(_ENDS.sub("", name), set()).add(_ENDS.sub("", cell.source))
@@ -47,6 +47,12 @@ def taken(
     return frozenset(variables) - {
         name for name, sources in found.items() if sources and _is_ours(name, sources, history)
     }
+
+
+def spare(agent: Any, session: Session, variables: Mapping[str, Any]) -> None:
+    """Have an agent of structured calls give none of the names that are taken to what its tools give."""
+    if not agent.writes_code:
+        agent._hands.taken = taken(variables, session.invented, session.history, session.answers)
 
 
 def _is_ours(name: str, sources: Iterable[str], history: Sequence[str]) -> bool:

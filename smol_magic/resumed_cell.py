@@ -23,6 +23,7 @@ from smol_kernel.runs.resuming import prepare, prepare_fork
 from smol_magic import namespace
 from smol_magic.cell import AgentCell, carry_out, carry_out_blocking
 from smol_magic.endings import CellError
+from smol_magic.invented import spare
 from smol_magic.parser import CommandParser
 from smol_magic.proving import CellProof
 from smol_magic.view import make_view
@@ -56,6 +57,7 @@ class ResumedCell(AgentCell):
         except SmolError as error:
             raise CellError(str(error).replace("`smol runs`", "%agent runs")) from None
         self._agent = self._resumption.agent
+        spare(self._agent, self._session, self._shell.user_ns)
         self._executor = getattr(self._agent, "python_executor", None)
         self._task, self._run = self._resumption.replay.started.task, self._resumption.replay.run
         began_with = self._resumption.options["additional_args"]

@@ -172,6 +172,7 @@ class Session:
         """
         from smol_kernel.config import make_agent
         from smol_kernel.errors import ConfigError
+        from smol_magic.invented import spare
 
         self._foresee()
         fresh: Any = make_agent(options, model, tools, agents=agents, journal=self.journal)
@@ -197,6 +198,7 @@ class Session:
             fresh.executor_kwargs = {**self._made_with, "timeout_seconds": options.timeout}
         if fresh.writes_code:
             fresh.python_executor.expect()  # while the model is asked
+        spare(fresh, self, self._shell.user_ns)
         return fresh
 
     @property

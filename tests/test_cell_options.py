@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from loaded_shell import loaded_shell
+from PIL import Image
 
 from smol_kernel import ChatMessage, CodeAgent, ScriptedModel, ToolCallingAgent, tool
+from smol_kernel.events import ActionProposed
 from smol_kernel.journal import Journal
 from smol_magic.endings import CellError
 
@@ -104,6 +106,31 @@ def test_a_conversation_goes_on_in_another_way_of_acting(shell):
     assert "kept = 41" in str(told)
     assert run(shell, "--continue", code("final_answer(kept + 1)")) is None
     assert shell.user_ns["answer"] == 42
+
+
+def test_pictures_keep_their_names_and_those_of_the_notebook_theirs(shell):
+    @tool
+    def paint(colour: str) -> Image.Image:
+        """Paints.
+
+        Args:
+            colour: Of it.
+        """
+        return Image.new("RGB", (2, 3), colour)
+
+    def lines():
+        events = Journal().events(shell.smol_session.agent.run_id)
+        return [event.code for event in events if isinstance(event, ActionProposed)]
+
+    shell.user_ns |= {"paint": paint, "image_1": "mine"}
+    replies = calls("paint", colour="red"), calls("final_answer", answer="image.png")
+    assert run(shell, "--type tool-calling", *replies) is None
+    assert lines() == ["image_2 = paint(colour='red')", "final_answer(answer=image_2)"]
+    assert run(shell, "--continue --type tool-calling", calls("paint", colour="blue"), replies[1]) is None
+    assert lines() == ["image_3 = paint(colour='blue')", "final_answer(answer=image_2)"]
+    shell.run_cell(f"{lines()[0]}\nimage_2 = paint(colour='red')", store_history=True)
+    assert run(shell, "--type tool-calling", *replies) is None
+    assert lines()[0] == "image_2 = paint(colour='red')"
 
 
 def test_options_of_one_run_are_those_of_no_other(shell, capsys):

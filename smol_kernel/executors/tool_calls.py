@@ -86,6 +86,8 @@ class ToolCalls:
         self._images: dict[str, Any] = {}
         self.names: dict[str, str] = {}
         """In Python, of images and sounds that tools gave: the name that an argument has for one → the variable."""
+        self.taken: frozenset[str] = frozenset()
+        """Names that are given to none of these."""
         self._binds: dict[int, str] = {}
         """The variables that calls of the last reply bind, by the id of the call's object."""
         self._made: list[MadeCall] = []
@@ -139,7 +141,7 @@ class ToolCalls:
             try:
                 kind = self._given(call, tools)[0].output_type
                 if kind in ("image", "audio"):
-                    taken = {*self.state, *self.names.values(), *self._binds.values()}
+                    taken = {*self.taken, *self.state, *self.names.values(), *self._binds.values()}
                     self._binds[id(call)] = free_name(kind, taken)
                 lines.append(self._line(call, tools))
             except AgentError:
