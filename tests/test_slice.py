@@ -59,13 +59,32 @@ def test_a_call_whose_result_may_say_that_it_was_done_stays(code, gave):
     assert left == (f"{code}\nlen(get())" if gave in ACKNOWLEDGED else "len(get())")
 
 
-@pytest.mark.parametrize("code", ["put('a')\nprint(1)", "for n in 'a': put(n)", "[put(n) for n in 'a'];\nprint(1)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "put('a')\nprint(1)",
+        "for n in 'a': put(n)",
+        "[put(n) for n in 'a'];\nprint(1)",
+        "await put('a')\nprint(1)",
+        "for n in 'a':\n    await put(n)",
+        "for n in 'a':\n    _ = put(n)",
+        "import asyncio\nawait asyncio.gather(*[put(n) for n in 'a'])\nprint(1)",
+        "list(map(lambda n: put(n), 'a'))\nprint(1)",
+        "{n: put(n) for n in 'a'}\nprint(1)",
+        "None or put('a')\nprint(1)",
+    ],
+)
 @pytest.mark.parametrize("given", ["a", "select 1"])
 def test_a_call_whose_result_is_thrown_away_stays(code, given):
     code = code.replace("'a'", repr(given))
     step = {"code": code, "calls": [("put", [given], ["some", "text"])]}
     left = kept(step, "final_answer(len(get()))", tools=["put", "get"])
     assert (left != "len(get())") == (given == "a")
+
+
+def test_a_call_that_is_recorded_otherwise_than_it_is_written_stays():
+    step = {"code": "print(put('\\ud800'))", "calls": [("put", ["?"], None)]}
+    assert kept(step, "final_answer(len(get()))", tools=["put", "get"]).startswith("print(put(")
 
 
 def test_what_was_called_before_another_answer_to_the_same_question_stays():

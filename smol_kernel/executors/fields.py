@@ -67,7 +67,8 @@ def _advise(kind: type) -> None:
     """Raise NotPortable with what to do, for tables and columns of a kind that does not cross."""
     names = {each.__name__ for each in kind.__mro__ if values.package(each) in ("pandas", "pyarrow")}
     for known, remedy in _REMEDIES:
-        if known in names or (known.startswith("to_") and hasattr(kind, known)):
+        has_it = known.startswith("to_") and hasattr(kind, known)
+        if known in names or (has_it and (names or known != "to_wkt")):  # a projection of a map can be WKT as well
             raise values.NotPortable(f"is {values.a_name(kind)}, which cannot cross: {remedy}")
 
 

@@ -31,6 +31,8 @@ _SAYS = re.compile(
 _SHORT = 100
 """Characters of a text or a dict that says so."""
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp)
+_FOR_EACH = frozenset(["gather", "list", "map", "submit", "wait", "create_task"])
+"""Functions that call what they are given, or have it called."""
 
 
 class MadeForEffect:
@@ -39,6 +41,7 @@ class MadeForEffect:
     def __init__(self, step: StepRecord) -> None:
         self._calls: dict[str, dict[tuple[str, ...], bool]] = {}
         """Tool → the texts that it was given → whether it was, also where what it gave is read."""
+        self._recorded = {(call.tool, tuple(call.texts)) for call in step.calls}
         for call in step.calls:
             if call.tool != "input" and call.ok is not False:
                 done = _DONE.fullmatch(call.result) or any(map(changes, call.texts))
@@ -53,7 +56,7 @@ class MadeForEffect:
         for tool in tools & self._calls.keys():
             given = _written_out(statement, tool, bound)
             calls = self._calls[tool]
-            if given is None:
+            if given is None or any((tool, each) not in self._recorded for each in given):
                 made = self._any[tool] or tool in unread
             else:
                 made = any(calls[each] or tool in unread for each in given if each in calls)
@@ -65,12 +68,30 @@ class MadeForEffect:
 def unread_in(statement: ast.stmt, is_shown: bool) -> set[str]:
     """What is called in it, also for each item of something, without anything being done with what that gives.
     `is_shown`: its own value is."""
-    values = [
-        node.value
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Expr) and not (is_shown and node is statement)
-    ]
-    return {called(value.elt if isinstance(value, _COMPREHENSIONS) else value) for value in values} - {""}
+    found: set[str] = set()
+    for node in ast.walk(statement):
+        is_alone = isinstance(node, ast.Expr) and not (is_shown and node is statement)
+        if isinstance(node, (ast.Expr, ast.Assign)) and (is_alone or _is_thrown_away(node)):
+            found |= _called_for_nothing(node.value)
+    return found - {""}
+
+
+def _is_thrown_away(node: ast.stmt) -> bool:
+    """Whether it is `_ = …`."""
+    return isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["_"]
+
+
+def _called_for_nothing(value: ast.expr) -> set[str]:
+    """What is called where nobody reads this value."""
+    if isinstance(value, (*_COMPREHENSIONS, ast.Await)):
+        return _called_for_nothing(value.value if isinstance(value, ast.Await) else value.elt)
+    if isinstance(value, ast.DictComp):
+        return _called_for_nothing(value.value)
+    if isinstance(value, ast.BoolOp):
+        return _called_for_nothing(value.values[-1])
+    if called(value) in _FOR_EACH:
+        return {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+    return {called(value)}
 
 
 def _written_out(statement: ast.stmt, tool: str, bound: Set[str]) -> list[tuple[str, ...]] | None:

@@ -23,13 +23,17 @@ _PRAGMA = re.compile(
     r"|compile_options|show_tables|database_size|storage_info|version)\s*(?:\([^()=]*\))?\s*",
     re.IGNORECASE,
 )
-_QUERY = re.compile(r"\s*(?:select\b|values\s*\(|with\b.*?\bas\s*\(|explain\b|pragma\b)", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(
+    r"\s*(?:select\b|values\s*\(|with\b.*?\bas\s*\(|explain\b|pragma\b|show\s+(?:tables|databases|schemas|columns)\b"
+    r"|(?:desc|describe|summarize)\s+[\w.]+\s*$|from\s+[\w.]+\s+select\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 """Begins SQL, rather than a text in words, that mostly reads."""
 _COMMAND = re.compile(
-    r"\b(?:insert\s+(?:or\s+\w+\s+)?(?:into|overwrite)|(?:replace|merge)\s+into|delete\s+from"
+    r"\b(?:insert\s+(?:(?:or\s+\w+|ignore|low_priority|high_priority)\s+)?(?:into|overwrite)|(?:replace|merge|upsert)\s+into|delete\s+from"
     r"|update\s+(?:or\s+\w+\s+|only\s+)?\S+\s+(?:(?:as\s+)?\w+\s+)?set"
     r"|(?:create|drop|alter|truncate|refresh)\s+(?:or\s+replace\s+)?"
-    r"(?:(?:temp|temporary|global|local|unique|external|unlogged|virtual|materialized|recursive|persistent|foreign)\s+)*"
+    r"(?:(?:temp|temporary|transient|global|local|unique|external|unlogged|virtual|materialized|recursive|persistent|foreign)\s+)*"
     r"(?:table|view|index|schema|database|sequence|trigger|function|procedure|macro|type|role|user|extension|secret)"
     r"|(?:import|export|attach|detach)\s+database)\b"
     r"|(?:^|;)\s*(?:copy\s.+\s(?:to|from)\s|(?:grant|revoke)\s.+\s(?:to|from)\s|(?:at|de)tach\s+(?:''|\w+\s*(?:$|;))"
