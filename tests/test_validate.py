@@ -32,6 +32,7 @@ from smol_kernel.runs.same_outputs import differences, unlike
 from smol_kernel.runs.validate import notebooks_in, validate
 from smol_kernel.serve.cli import main
 
+FULL = os.environ.get("SMOL_FULL") == "1"
 DOCS = Path(__file__).parents[1] / "docs"
 READ = "import csv\nrows = [int(row[0]) for row in csv.reader(open('data.csv'))]"
 
@@ -518,7 +519,7 @@ def test_the_documented_workflow_is_green_without_a_key(tmp_path, monkeypatch):
     assert len(commands) == 2
     kept = {name: value for name, value in os.environ.items() if "KEY" not in name and name != "SMOL_MODEL"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for command, box in itertools.product(commands, ["on", "off"]):
+    for command, box in itertools.product(commands, ["on", "off"] if FULL else ["on"]):
         done = subprocess.run(
             command,
             shell=True,
