@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from smol_kernel.runs import check_cell, named_answer, script
 from smol_kernel.runs.check_cell import check, with_check
+from smol_kernel.runs.names import called
 from smol_kernel.runs.script import ScriptCell
+from smol_magic.invented import any_invented
 
 TABLE = pd.DataFrame({"k": ["a", "b"], "v": [1.5, math.nan]}, index=[3, 5])
 GROUPED = pd.DataFrame({"k": ["a", None], "v": [1, 2]}).groupby("k", dropna=False).sum()
@@ -89,3 +94,14 @@ def test_its_names_are_none_that_are_taken():
     *_, last, _, checked = with_check([ScriptCell("code", "[0.5]", 1)], [0.5], {"answer", "answer_", "expected"})
     assert last.source == "answer__ = [0.5]\nanswer__"
     assert checked.source.startswith("expected_ = [0.5]\nassert len(answer__) == len(expected_)\n")
+
+
+def test_a_notebook_is_asked_for_every_name_that_cells_may_bind_for_themselves():
+    wanted = set()
+    for module in (check_cell, named_answer, script):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and called(node) in ("free", "free_name", "free_name_in"):
+                wanted |= {each.value for each in node.args if isinstance(each, ast.Constant)}
+    assert {"answer", "rows"} <= wanted
+    assert all(any_invented([name], []) and any_invented([f"{name}_"], []) for name in wanted)
+    assert any_invented(["df_"], ["df"]) and not any_invented(["df", "x_"], ["df"])
