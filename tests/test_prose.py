@@ -327,6 +327,6 @@ LONG = """* ** u ` [ ![ [a]( ![a]( ]( $ $a **a_*b_ *a_ub_ ua_b #_ # -_ -_a% _-_a
 def test_long_text_takes_no_time_that_grows_with_its_square(mark, monkeypatch):
     monkeypatch.setattr("smol_kernel.render.prose.MAX_PROSE", 1_000_000)
     monkeypatch.setattr("smol_kernel.render.sanitize.MAX_TEXT", 1_000_000)
-    text = "## a\n\n" + unfolded(mark) * (40_000 // len(mark)) + "\nx"
+    text = "## a\n\n" + unfolded(mark) * (100_000 // len(mark)) + "\nx"
     for html in (paragraphs_html(text), answer_words_html(text), displayed(text)):
         assert len(html) < 60 * len(text)
